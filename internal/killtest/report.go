@@ -1,0 +1,117 @@
+package killtest
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// Report collects results and keeps a file of them, one JSON object a line.
+type Report struct {
+	Path string // of the file; "" keeps none
+
+	mu      sync.Mutex
+	results []Result
+}
+
+// coverage is the report of this test binary.
+var coverage = Report{Path: coveragePath()}
+
+// Add takes a result in, in place of an earlier one of the same scenario, and writes the file anew.
+func (r *Report) Add(res Result) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	i := slices.IndexFunc(r.results, func(old Result) bool { return old.Scenario == res.Scenario })
+	if i < 0 {
+		r.results = append(r.results, res)
+	} else {
+		r.results[i] = res
+	}
+	if r.Path == "" {
+		return nil
+	}
+	var b bytes.Buffer
+	for _, res := range r.results {
+		if err := json.NewEncoder(&b).Encode(res); err != nil {
+			return err
+		}
+	}
+	return os.WriteFile(r.Path, b.Bytes(), 0o644)
+}
+
+// coveragePath derives the file's name from the package under test.
+func coveragePath() string {
+	dir := os.Getenv("SHIPLAP_COVERAGE_DIR")
+	if dir == "" {
+		return ""
+	}
+	name := filepath.Base(os.Args[0])
+	if bi, ok := debug.ReadBuildInfo(); ok && bi.Path != "" {
+		name = bi.Path
+	}
+	name = strings.TrimSuffix(name, ".test")
+	return filepath.Join(dir, strings.ReplaceAll(name, "/", "-")+".jsonl")
+}
+
+// ReadReports reads what the test binaries left in a directory.
+func ReadReports(dir string) ([]Result, error) {
+	files, err := filepath.Glob(filepath.Join(dir, "*.jsonl"))
+	if err != nil {
+		return nil, err
+	}
+	var results []Result
+	for _, name := range files {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			return nil, err
+		}
+		for line := range bytes.Lines(b) {
+			var res Result
+			if err := json.Unmarshal(line, &res); err != nil {
+				return nil, fmt.Errorf("%s: %w", name, err)
+			}
+			results = append(results, res)
+		}
+	}
+	return results, nil
+}
+
+// Markdown renders a table of results, sorted by scenario.
+func Markdown(results []Result) string {
+	results = slices.Clone(results)
+	slices.SortStableFunc(results, func(a, b Result) int { return strings.Compare(a.Scenario, b.Scenario) })
+	var b strings.Builder
+	b.WriteString("| Scenario | Operations | Instructions | System calls | Effects | Kills | Pauses | Recoverer kills | Points | Result |\n")
+	b.WriteString("|---|---|--:|--:|--:|--:|--:|--:|---|---|\n")
+	var trials int
+	for _, r := range results {
+		trials += r.Trials()
+		fmt.Fprintf(&b, "| %s | %s | %d | %d | %d | %d | %d | %d | %s | %s |\n", r.Scenario, strings.Join(r.Covers, ", "),
+			r.Instructions, r.Syscalls, r.Effects, r.Kills, r.Pauses, r.RecoverKills, r.points(), r.verdict())
+	}
+	fmt.Fprintf(&b, "\n%d scenarios, %d trials.\n", len(results), trials)
+	return b.String()
+}
+
+func (r Result) points() string {
+	switch {
+	case r.EffectStride > 1:
+		return fmt.Sprintf("1 in %d effects, 1 in %d others", r.EffectStride, r.Stride)
+	case r.Stride > 1:
+		return fmt.Sprintf("all effects, 1 in %d others", r.Stride)
+	}
+	return "every instruction"
+}
+
+func (r Result) verdict() string {
+	if r.Violations > 0 {
+		return fmt.Sprintf("**%d violations**", r.Violations)
+	}
+	return "ok"
+}

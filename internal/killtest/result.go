@@ -1,0 +1,48 @@
+package killtest
+
+import "time"
+
+// Result is what a run covered and found.
+type Result struct {
+	Scenario string
+	Covers   []string `json:",omitempty"`
+
+	Instructions int // steps of the operation, in the recorded run
+	Syscalls     int // of them, those that enter the kernel
+	Effects      int // of them, those that others can see: system calls, and stores that change shared memory
+
+	Kills, Pauses, RecoverKills int // trials
+	Deaths                      int // places where the first victim died before the recoverer did, in Recover trials
+
+	// Of the steps that are not next to an effect, every Stride-th was a trial; 1 means every instruction. It is
+	// the largest stride of the modes that ran. EffectStride is 1 unless the effects were thinned too, under -short.
+	Stride, EffectStride int
+
+	Drifted    int // trials that stopped elsewhere than the recording was at that step
+	Violations int
+	Found      []Violation `json:"-"` // the first 1000 of them
+
+	Elapsed  time.Duration
+	PerTrial time.Duration // of one worker
+	Workers  int
+}
+
+// Trials is the number of all trials.
+func (r Result) Trials() int { return r.Kills + r.Pauses + r.RecoverKills }
+
+func (r *Result) add(m Mode) {
+	switch m {
+	case Kill:
+		r.Kills++
+	case Pause:
+		r.Pauses++
+	case Recover:
+		r.RecoverKills++
+	}
+}
+
+func (r *Result) violate(v Violation) {
+	if r.Violations++; len(r.Found) < 1000 {
+		r.Found = append(r.Found, v)
+	}
+}

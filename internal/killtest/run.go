@@ -1,0 +1,66 @@
+package killtest
+
+import (
+	"os"
+	"strconv"
+	"testing"
+	"time"
+)
+
+// Run performs the trials of a scenario and fails the test for each violation (showing the first ten). Where the
+// system does not permit ptrace, and under the race detector, it skips; where CI is set, only the race detector is
+// an excuse. The result also goes to the coverage file, see Report.
+func Run(t *testing.T, s Scenario, opt Options) Result {
+	t.Helper()
+	if raceEnabled {
+		t.Skip("killtest: runs on the production build only, not under the race detector")
+	}
+	if err := permitted(); err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatalf("killtest: cannot trace a child: %v", err)
+		}
+		t.Skipf("killtest: cannot trace a child: %v", err)
+	}
+	fromEnvironment(t, &opt)
+	res, err := Explore(s, opt)
+	for i, v := range res.Found {
+		if i == 10 {
+			t.Errorf("%s: %d violations in all", s.Name, res.Violations)
+			break
+		}
+		t.Errorf("%s: %v", s.Name, v)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%s: %d instructions, %d system calls, %d effects; %d kills, %d pauses, %d recoverer kills after %d deaths; "+
+		"stride %d, effects %d; %d drifted; %v, %v a trial, %d workers",
+		s.Name, res.Instructions, res.Syscalls, res.Effects, res.Kills, res.Pauses, res.RecoverKills, res.Deaths,
+		res.Stride, res.EffectStride, res.Drifted,
+		res.Elapsed.Round(time.Millisecond), res.PerTrial.Round(10*time.Microsecond), res.Workers)
+	if err := coverage.Add(res); err != nil {
+		t.Errorf("coverage file: %v", err)
+	}
+	return res
+}
+
+func fromEnvironment(t *testing.T, opt *Options) {
+	t.Helper()
+	number := func(name string, n *int) {
+		if s := os.Getenv(name); s != "" {
+			v, err := strconv.Atoi(s)
+			if err != nil || v < 0 {
+				t.Fatalf("%s=%q: a number is wanted", name, s)
+			}
+			*n = v
+		}
+	}
+	number("SHIPLAP_KILL_STRIDE", &opt.Stride)
+	number("SHIPLAP_KILL_PHASE", &opt.Phase)
+	number("SHIPLAP_KILL_WORKERS", &opt.Workers)
+	opt.full = os.Getenv("SHIPLAP_KILL_FULL") == "1"
+	opt.short = testing.Short() && !opt.full
+	if opt.short && opt.Budget == 0 {
+		opt.Budget = 2 * time.Second
+	}
+}

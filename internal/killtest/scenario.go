@@ -1,0 +1,134 @@
+package killtest
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Scenario is one operation, a victim that performs it, and survivors that judge what is left. Only Name, Prepare
+// and Check are required. Setup, While, After and Check run in the test process, several trials side by side, each
+// with its own Dir; they must return within Options.Timeout and must not call testing.T.
+type Scenario struct {
+	Name   string   // unique in the test binary, "queue.Put"
+	Covers []string // the exported operations this covers, as CheckCovered names them: "queue.Raw.Put"
+
+	// Setup makes a fresh object in t.Dir, which is empty. If the state it returns has a Close method, that is
+	// called after the trial.
+	Setup func(t *Trial) (state any, err error)
+
+	// Prepare runs in the victim, on the main goroutine and main thread. It opens what it needs and returns the
+	// one operation to die in. An error of the operation, or a panic, fails the trial.
+	Prepare func(v *Victim) (op func() error, err error)
+
+	// Check runs after the death: do survivors get on, does every invariant hold?
+	Check func(t *Trial, state any) error
+
+	// While runs in Pause trials, with the victim standing still at t.Step. Nil: no Pause trials.
+	While func(t *Trial, state any) error
+
+	// After runs in Pause trials, when the victim went on, finished the operation and exited. Nil: Check.
+	After func(t *Trial, state any) error
+
+	// Recover describes the process that repairs, to be killed as well. Nil: no Recover trials.
+	Recover *Recovery
+
+	MaxSteps int // an operation with more steps than this is an error; 0: 2,000,000
+}
+
+// Recovery is the second victim: it starts after the first has died at some step, and dies at each step of its own
+// operation. Then Check runs.
+type Recovery struct {
+	Prepare func(v *Victim) (op func() error, err error)
+
+	// Steps chooses where the first victim dies, given the length of its operation. Nil: after each effect (thinned
+	// to 64 of them, unless SHIPLAP_KILL_FULL is set), for these are all the states it can leave behind.
+	Steps func(total int) []int
+}
+
+// Victim is what Prepare gets to know.
+type Victim struct {
+	Dir string // the directory of the trial
+	Arg string // what Setup put into Trial.Arg
+}
+
+// Trial is one death (or pause), seen from the survivors' side.
+type Trial struct {
+	Dir  string // where the object lives: on /dev/shm, used by this trial alone, emptied before the next
+	Arg  string // Setup may set it; it arrives as Victim.Arg
+	Mode Mode
+	Step int  // instructions executed by the victim of the operation
+	Done bool // the operation had completed
+
+	RecoverStep int  // in Recover trials: the same of the second victim
+	RecoverDone bool // in Recover trials: the second victim had completed
+}
+
+// Mode says what happens to the victim at the chosen step.
+type Mode string
+
+const (
+	Kill    Mode = "kill"    // it dies
+	Pause   Mode = "pause"   // it stands still, then goes on
+	Recover Mode = "recover" // it dies, and so does the one that recovers
+)
+
+// Options of a run. The zero value runs every mode that the scenario supports with the default budget.
+type Options struct {
+	Kill, Pause, Recover bool // which modes; none set: all that the scenario describes
+
+	Stride  int           // 0: the smallest that fits the budget; 1: every instruction
+	Phase   int           // of the stride; 0: see the package documentation
+	Budget  time.Duration // for all modes together, beyond the effects, which are always covered; 0: 20 s, 2 s with -short
+	Workers int           // trials side by side; 0: one a CPU
+	Timeout time.Duration // for one trial; 0: 20 s. A trial that takes longer is a violation
+	Dir     string        // where to make the trials' directories; "": /dev/shm
+
+	NoBreakpoints bool // position by single steps alone
+
+	full, short bool // SHIPLAP_KILL_FULL, -short
+}
+
+// Violation is one trial that ended badly.
+type Violation struct {
+	Mode        Mode
+	Step        int
+	Done        bool
+	RecoverStep int
+	Where       []string // function and line where the (last) victim stopped, innermost first
+	Err         error
+}
+
+func (v Violation) String() string {
+	at := fmt.Sprintf("%s at step %d", v.Mode, v.Step)
+	if v.Done {
+		at += " (completed)"
+	}
+	if v.Mode == Recover {
+		at += fmt.Sprintf(", recoverer at step %d", v.RecoverStep)
+	}
+	s := at + ": " + v.Err.Error()
+	for _, w := range v.Where {
+		s += "\n\t\tat " + w
+	}
+	return s
+}
+
+func (s *Scenario) validate() error {
+	switch {
+	case s.Name == "":
+		return errors.New("scenario without a name")
+	case s.Prepare == nil || s.Check == nil:
+		return fmt.Errorf("scenario %s: Prepare and Check are required", s.Name)
+	case s.Recover != nil && s.Recover.Prepare == nil:
+		return fmt.Errorf("scenario %s: Recover without Prepare", s.Name)
+	}
+	return nil
+}
+
+func (s *Scenario) maxSteps() int {
+	if s.MaxSteps > 0 {
+		return s.MaxSteps
+	}
+	return 2_000_000
+}

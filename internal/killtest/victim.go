@@ -1,0 +1,81 @@
+package killtest
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"testing"
+)
+
+// How the parent tells the victim what to be.
+const (
+	envVictim = "SHIPLAP_KILLTEST_VICTIM" // the scenario's name
+	envRole   = "SHIPLAP_KILLTEST_ROLE"   // roleFirst or roleSecond
+	envDir    = "SHIPLAP_KILLTEST_DIR"
+	envArg    = "SHIPLAP_KILLTEST_ARG"
+)
+
+type role string
+
+const (
+	roleFirst  role = "victim"
+	roleSecond role = "recoverer"
+)
+
+func init() {
+	// The main goroutine is the traced one, so it must stay on the main thread. Only init can see to that.
+	if os.Getenv(envVictim) != "" {
+		runtime.LockOSThread()
+	}
+}
+
+// Main is a TestMain for packages that need no other: RunVictim, then the tests.
+func Main(m *testing.M, scenarios ...Scenario) {
+	RunVictim(scenarios...)
+	os.Exit(m.Run())
+}
+
+// RunVictim returns at once in the test process. In a victim it performs the scenario and exits; call it first in
+// TestMain, with every scenario of the test binary.
+func RunVictim(scenarios ...Scenario) {
+	name := os.Getenv(envVictim)
+	if name == "" {
+		return
+	}
+	for _, s := range scenarios {
+		if s.Name == name {
+			perform(s)
+		}
+	}
+	giveUp("no scenario %q is handed to killtest.RunVictim", name)
+}
+
+func perform(s Scenario) {
+	prepare := s.Prepare
+	if role(os.Getenv(envRole)) == roleSecond {
+		prepare = s.Recover.Prepare
+	}
+	op, err := prepare(&Victim{Dir: os.Getenv(envDir), Arg: os.Getenv(envArg)})
+	if err != nil {
+		giveUp("prepare: %v", err)
+	}
+	if err := bracket(op); err != nil {
+		giveUp("operation: %v", err)
+	}
+	os.Exit(0)
+}
+
+// bracket encloses the operation in two breakpoints, with as few instructions beside it as can be.
+//
+//go:noinline
+func bracket(op func() error) error {
+	marker()
+	err := op()
+	marker()
+	return err
+}
+
+func giveUp(format string, args ...any) {
+	fmt.Fprintf(os.Stderr, "killtest victim: "+format+"\n", args...)
+	os.Exit(3)
+}

@@ -1,0 +1,126 @@
+package lint
+
+import (
+	"fmt"
+	"go/ast"
+	"go/token"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const maxLines = 500
+
+func checkLength(f file) []string {
+	if !f.test && f.lines > maxLines {
+		return []string{fmt.Sprintf("%s has %d lines (maximum %d): how many concepts are in it?", f.path, f.lines, maxLines)}
+	}
+	return nil
+}
+
+// A suppressed finding names what it suppresses and why.
+var (
+	suppression = regexp.MustCompile(`^//\s*(nolint|lint:ignore|lint:file-ignore|#nosec)\b`)
+	withReason  = regexp.MustCompile(`^//(nolint:[\w,]+ // ?\S.{7}|lint:(file-)?ignore [\w,*]+ \S.{7})`)
+)
+
+func checkSuppressions(f file) (bad []string) {
+	for _, group := range f.ast.Comments {
+		for _, c := range group.List {
+			if suppression.MatchString(c.Text) && !withReason.MatchString(c.Text) {
+				bad = append(bad, fmt.Sprintf("%s: %s without a reason", f.fset.Position(c.Pos()), c.Text))
+			}
+		}
+	}
+	return bad
+}
+
+// A skipped test says why: a call of Skip on t, b, f or tb has text.
+func checkSkips(f file) (bad []string) {
+	ast.Inspect(f.ast, func(n ast.Node) bool {
+		call, ok := n.(*ast.CallExpr)
+		if !ok {
+			return true
+		}
+		sel, ok := call.Fun.(*ast.SelectorExpr)
+		if !ok {
+			return true
+		}
+		if x, ok := sel.X.(*ast.Ident); !ok || !strings.Contains(" t b f tb ", " "+x.Name+" ") {
+			return true
+		}
+		switch sel.Sel.Name {
+		case "SkipNow":
+		case "Skip", "Skipf":
+			if len(call.Args) > 0 && !emptyText(call.Args[0]) {
+				return true
+			}
+		default:
+			return true
+		}
+		bad = append(bad, fmt.Sprintf("%s: %s without a reason", f.fset.Position(call.Pos()), sel.Sel.Name))
+		return true
+	})
+	return bad
+}
+
+func emptyText(e ast.Expr) bool {
+	lit, ok := e.(*ast.BasicLit)
+	if !ok || lit.Kind != token.STRING {
+		return false
+	}
+	s, err := strconv.Unquote(lit.Value)
+	return err != nil || strings.TrimSpace(s) == ""
+}
+
+var fileRules = map[string]func(file) []string{
+	"length":       checkLength,
+	"suppressions": checkSuppressions,
+	"skips":        checkSkips,
+}
+
+func TestFiles(t *testing.T) {
+	m := loaded(t)
+	for name, rule := range fileRules {
+		t.Run(name, func(t *testing.T) {
+			for _, f := range m.files {
+				for _, s := range rule(f) {
+					t.Error(s)
+				}
+			}
+		})
+	}
+}
+
+// Each rule must see what it is there for.
+func TestFileRules(t *testing.T) {
+	long := "package x\n" + strings.Repeat("\n", maxLines)
+	for _, tt := range []struct {
+		path, src string
+		rule      string // that objects, or "" for none
+	}{
+		{"x.go", "package x\n", ""},
+		{"x.go", long, "length"},
+		{"x_test.go", long, ""},
+		{"x.go", "package x\n\n//nolint\nvar a int\n", "suppressions"},
+		{"x.go", "package x\n\n//nolint:errcheck\nvar a int\n", "suppressions"},
+		{"x.go", "package x\n\n//lint:ignore U1000\nvar a int\n", "suppressions"},
+		{"x.go", "package x\n\n//nolint:errcheck // the file is gone anyway\nvar a int\n", ""},
+		{"x.go", "package x\n\n//lint:ignore U1000 read by the debugger\nvar a int\n", ""},
+		{"x_test.go", "package x\n\nfunc f() { t.Skip() }\n", "skips"},
+		{"x_test.go", "package x\n\nfunc f() { tb.Skipf(\" \") }\n", "skips"},
+		{"x_test.go", "package x\n\nfunc f() { b.SkipNow() }\n", "skips"},
+		{"x_test.go", "package x\n\nfunc f() { t.Skip(\"one CPU\"); t.Skip(err); it.Skip() }\n", ""},
+	} {
+		f, err := parse(tt.path, []byte(tt.src))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, rule := range fileRules {
+			if bad := rule(f); (len(bad) > 0) != (name == tt.rule) {
+				t.Errorf("%.60q: rule %s says %q", tt.src, name, bad)
+			}
+		}
+	}
+}

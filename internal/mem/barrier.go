@@ -1,0 +1,39 @@
+package mem
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Asymmetric fences. The frequent side of a store-load pair ("publish, then look whether somebody
+// sleeps") uses StoreRelease and an atomic Load without a fence between; the rare side ("say that I
+// sleep, then look whether something was published") calls Heavy between its store and its load,
+// which makes every running thread of every attached process execute a full fence
+// (membarrier(2), MEMBARRIER_CMD_GLOBAL_EXPEDITED).
+
+// Asymmetric reports that this process takes part in that scheme. It is set before the first
+// region is mapped and constant from then on; where it is false, StoreRelease is a full fence.
+var Asymmetric bool
+
+var asymOnce sync.Once
+
+func setupAsymmetric() {
+	asymOnce.Do(func() { Asymmetric = plainRelease && membarrierRegister() })
+}
+
+// Heavy orders the caller's earlier stores before its later loads, also against peers that publish
+// with StoreRelease.
+func Heavy() {
+	var local uint32
+	atomic.AddUint32(&local, 1)
+	if !plainRelease {
+		return
+	}
+	if Asymmetric && membarrier() {
+		return
+	}
+	// No membarrier here, but perhaps in a peer: outlast its store buffer, which drains within
+	// nanoseconds. Sleeps are bounded besides (package wait).
+	time.Sleep(time.Millisecond)
+}

@@ -1,0 +1,6 @@
+//go:build !linux
+
+package mem
+
+func membarrierRegister() bool { return false }
+func membarrier() bool         { return false }

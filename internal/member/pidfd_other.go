@@ -1,0 +1,5 @@
+//go:build !linux
+
+package member
+
+func onExit(int, func()) (func(), bool) { return nil, false }

@@ -1,0 +1,314 @@
+package member
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"sync"
+
+	"github.com/shiplap-ipc/shiplap/internal/errs"
+	"github.com/shiplap-ipc/shiplap/internal/mem"
+	"github.com/shiplap-ipc/shiplap/internal/segment"
+)
+
+// Table is this process's membership of a domain, shared by all that ask for it.
+type Table struct {
+	file   *segment.File
+	region *mem.Region
+	span   *mem.Span
+	slot   int
+	token  uint32
+	key    key
+	refs   int // guarded by joined
+
+	gate    sync.RWMutex // read: in use; write: closing
+	closed  bool
+	names   sync.Mutex // the name lock among goroutines; the file lock is among processes
+	watches watches
+}
+
+type key struct{ dev, ino uint64 }
+
+// joined holds the one table per domain that this process has.
+var joined struct {
+	sync.Mutex
+	m map[key]*Table
+}
+
+// Join makes this process a member, or shares the membership that it has. Leave must follow.
+func Join(dir *segment.Dir) (*Table, error) {
+	joined.Lock()
+	defer joined.Unlock()
+	for {
+		f, err := openOrCreate(dir)
+		if err != nil {
+			return nil, err
+		}
+		k := key{f.Dev, f.Ino}
+		if t := joined.m[k]; t != nil {
+			t.refs++
+			return t, f.Close()
+		}
+		t := &Table{file: f, key: k, refs: 1}
+		if err := t.enter(); err != nil {
+			t.release()
+			return nil, err
+		}
+		if !f.Linked(FileName) { // the domain was deleted under our hands
+			t.release()
+			continue
+		}
+		if joined.m == nil {
+			joined.m = map[key]*Table{}
+		}
+		joined.m[k] = t
+		return t, nil
+	}
+}
+
+func openOrCreate(dir *segment.Dir) (*segment.File, error) {
+	for {
+		f, err := dir.Open(FileName)
+		if err == nil || !errors.Is(err, fs.ErrNotExist) {
+			return f, err
+		}
+		if err := create(dir); err != nil && !errors.Is(err, fs.ErrExist) && !errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("make the table of members: %w", err)
+		}
+	}
+}
+
+// create publishes a new table. Its temporary has no member behind it yet, so the maker holds a
+// lock on its first byte; a sweep that comes between making and locking takes the file away, which
+// shows as fs.ErrNotExist here and starts over.
+func create(dir *segment.Dir) error {
+	f, err := dir.Create(fmt.Sprintf("members.%d.%08x", os.Getpid(), rand.Uint32()), fileSize)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if _, err := f.LockExclusive(0, 1); err != nil {
+		f.Discard()
+		return err
+	}
+	r, err := mem.Map(f.Fd(), mem.Part{Len: fileSize})
+	if err != nil {
+		f.Discard()
+		return err
+	}
+	defer r.Unmap()
+	initTable(r.Span(0))
+	if err := f.Publish(FileName); err != nil {
+		f.Discard()
+		return err
+	}
+	return nil
+}
+
+func (t *Table) enter() (err error) {
+	if err := checkTable(t.file); err != nil {
+		return err
+	}
+	if t.region, err = mem.Map(t.file.Fd(), mem.Part{Len: fileSize}); err != nil {
+		return err
+	}
+	g := mem.Protect()
+	defer g.Recover(&err)
+	t.span = t.region.Span(0)
+	if err := checkHeader(t.file, t.span); err != nil {
+		return err
+	}
+	id := self()
+	for _, dead := range []bool{false, true} { // free slots first, then those of the dead
+		for slot := range Slots {
+			used := t.span.U32(slotOff(slot)+slotState).Load() != 0
+			if used != dead {
+				continue
+			}
+			ok, err := t.file.LockExclusive(int64(slotOff(slot)), slotSize)
+			if err != nil {
+				return fmt.Errorf("lock a member slot: %w", err)
+			}
+			if ok {
+				t.slot, t.token = slot, writeSlot(t.span, slot, id)
+				return nil
+			}
+		}
+	}
+	return fmt.Errorf("%w: the domain at %s has %d living members, which is the most it can hold", errs.ErrFull, t.file.Path(), Slots)
+}
+
+// Leave gives up one share of the membership; with the last one the process is no member any more.
+func (t *Table) Leave() error {
+	joined.Lock()
+	defer joined.Unlock()
+	if t.refs--; t.refs > 0 {
+		return nil
+	}
+	delete(joined.m, t.key)
+	t.watches.close()
+	return t.release()
+}
+
+func (t *Table) release() error {
+	t.gate.Lock()
+	defer t.gate.Unlock()
+	if t.closed {
+		return nil
+	}
+	t.closed = true
+	var faults error
+	if t.token != 0 {
+		faults = t.clear(t.slot)
+	}
+	if t.region != nil {
+		t.region.Unmap()
+	}
+	return errors.Join(faults, t.file.Close()) // drops the lock
+}
+
+func (t *Table) clear(slot int) (err error) {
+	g := mem.Protect()
+	defer g.Recover(&err)
+	t.span.U32(slotOff(slot) + slotState).Store(0)
+	g.Done = true
+	return nil
+}
+
+// Self is the token of this process.
+func (t *Table) Self() uint32 { return t.token }
+
+// Dead reports that the owner of a token is gone for certain.
+func (t *Table) Dead(token uint32) (dead bool) {
+	if token == t.token {
+		return false
+	}
+	t.gate.RLock()
+	defer t.gate.RUnlock()
+	if t.closed {
+		return false
+	}
+	var fault error
+	defer func() {
+		if fault != nil {
+			dead = false // nothing is proved
+		}
+	}()
+	g := mem.Protect()
+	defer g.Recover(&fault)
+	slot, gen := splitToken(token)
+	if t.span.U32(slotOff(slot)+slotGen).Load()&genMask != gen {
+		return true
+	}
+	locked, err := t.file.Locked(int64(slotOff(slot)), slotSize)
+	return err == nil && !locked && slot != t.slot
+}
+
+// Lookup tells who a token names; ok is false when its slot has passed on.
+func (t *Table) Lookup(token uint32) (in Info, ok bool) {
+	slot, _ := splitToken(token)
+	in, used := t.read(slot)
+	if !used || in.Token != token {
+		return Info{Token: token}, false
+	}
+	in.Alive = !t.Dead(token)
+	return in, true
+}
+
+func (t *Table) read(slot int) (in Info, used bool) {
+	t.gate.RLock()
+	defer t.gate.RUnlock()
+	if t.closed {
+		return in, false
+	}
+	var fault error
+	g := mem.Protect()
+	defer g.Recover(&fault)
+	return readSlot(t.span, slot)
+}
+
+// Members lists all slots in use, those of the dead too.
+func (t *Table) Members() []Info {
+	var all []Info
+	for slot := range Slots {
+		if in, used := t.read(slot); used {
+			in.Alive = !t.Dead(in.Token)
+			all = append(all, in)
+		}
+	}
+	return all
+}
+
+// AnyDead reports whether some member died without leaving, so that a sweep may find work.
+func (t *Table) AnyDead() bool {
+	for slot := range Slots {
+		if t.used(slot) && t.Dead(makeToken(slot, t.gen(slot))) {
+			return true
+		}
+	}
+	return false
+}
+
+func (t *Table) used(slot int) (used bool) {
+	var fault error
+	g := mem.Protect()
+	defer g.Recover(&fault)
+	used = t.span.U32(slotOff(slot)+slotState).Load() != 0
+	g.Done = true
+	return used
+}
+
+func (t *Table) gen(slot int) (gen uint32) {
+	var fault error
+	g := mem.Protect()
+	defer g.Recover(&fault)
+	gen = t.span.U32(slotOff(slot) + slotGen).Load()
+	g.Done = true
+	return gen
+}
+
+// ClearDead frees the slots of the dead and says how many those were.
+func (t *Table) ClearDead() (n int, err error) {
+	for slot := range Slots {
+		if slot == t.slot || !t.used(slot) {
+			continue
+		}
+		ok, err := t.file.LockExclusive(int64(slotOff(slot)), slotSize)
+		if err != nil {
+			return n, err
+		}
+		if !ok {
+			continue
+		}
+		err = t.clear(slot)
+		if e := t.file.Unlock(int64(slotOff(slot)), slotSize); e != nil || err != nil {
+			return n, errors.Join(err, e)
+		}
+		n++
+	}
+	return n, nil
+}
+
+// LockNames takes the domain's name lock, which orders the removals of names. try again later if it
+// is not ok: another process is at it (or was stopped in the middle).
+func (t *Table) LockNames() (ok bool, err error) {
+	if !t.names.TryLock() {
+		return false, nil
+	}
+	ok, err = t.file.LockExclusive(nameLock, 1)
+	if !ok {
+		t.names.Unlock()
+	}
+	return ok, err
+}
+
+// UnlockNames gives it back.
+func (t *Table) UnlockNames() error {
+	defer t.names.Unlock()
+	return t.file.Unlock(nameLock, 1)
+}
+
+// Slot is the number of this process's slot.
+func (t *Table) Slot() int { return t.slot }

@@ -1,0 +1,115 @@
+package object
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/shiplap-ipc/shiplap/internal/mem"
+)
+
+// Gate lets calls in until it is closed, and runs a function once when it is closed and the last
+// one is out (D11).
+type Gate struct {
+	n    atomic.Int64 // 2 for each one inside, 1 when closed
+	once sync.Once
+	out  func()
+}
+
+// Enter reports whether the gate was open; then Leave must follow.
+func (g *Gate) Enter() bool {
+	if g.n.Add(2)&1 == 0 {
+		return true
+	}
+	g.Leave()
+	return false
+}
+
+// Leave is the counterpart of Enter.
+func (g *Gate) Leave() {
+	if g.n.Add(-2) == 1 {
+		g.once.Do(g.out)
+	}
+}
+
+// Close lets nobody in any more. It reports whether it was this call that closed the gate.
+func (g *Gate) Close() bool {
+	if g.n.Or(1)&1 != 0 {
+		return false
+	}
+	if g.n.Load() == 1 {
+		g.once.Do(g.out)
+	}
+	return true
+}
+
+// Pin is a gate for a handle that one goroutine uses at a time, without atomic read-modify-writes on
+// the way in and out. It is inside of its object's Gate for its whole life.
+type Pin struct {
+	in     mem.U32
+	closed mem.U32
+	once   sync.Once
+	out    func()
+}
+
+const (
+	outside uint32 = iota
+	inside         // a call
+	lent           // a view of the memory is in the user's hands
+	orphan         // the same, and the handle is closed
+)
+
+// Init sets what runs once when the pin is closed and the last call and view are over.
+func (p *Pin) Init(out func()) { p.out = out }
+
+// Enter reports whether the pin is open; then Leave must follow. While a view is lent it stays so.
+func (p *Pin) Enter() bool {
+	p.in.StoreRelease(inside) // pairs with Heavy in Close
+	if p.closed.Load() == 0 {
+		return true
+	}
+	p.in.StoreRelease(outside)
+	return false
+}
+
+// Leave is the counterpart of Enter.
+func (p *Pin) Leave() { p.in.StoreRelease(outside) }
+
+// Lend turns a call that is inside into a lent view, until Return.
+func (p *Pin) Lend() { p.in.Store(lent) }
+
+// Return ends a lent view.
+func (p *Pin) Return() {
+	if p.in.Swap(outside) == orphan {
+		p.once.Do(p.out)
+	}
+}
+
+// Lent reports whether a view is out. Only the goroutine that uses the handle may ask.
+func (p *Pin) Lent() bool { return p.in.Load() >= lent }
+
+// IsClosed reports whether Close was called.
+func (p *Pin) IsClosed() bool { return p.closed.Load() != 0 }
+
+// Close lets no call in any more and waits for one that is inside; whoever calls it has seen to it
+// that such a call does not block. A lent view is not waited for: its Return does the rest. It
+// reports whether it was this call that closed the pin.
+func (p *Pin) Close() bool {
+	if p.closed.Swap(1) != 0 {
+		return false
+	}
+	for {
+		mem.Heavy()
+		switch p.in.Load() {
+		case outside:
+			p.once.Do(p.out)
+			return true
+		case lent:
+			if p.in.CAS(lent, orphan) {
+				return true
+			}
+		default:
+			time.Sleep(20 * time.Microsecond)
+		}
+	}
+}

@@ -1,0 +1,289 @@
+package object
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/shiplap-ipc/shiplap/internal/errs"
+	"github.com/shiplap-ipc/shiplap/internal/mem"
+	"github.com/shiplap-ipc/shiplap/internal/schema"
+	"github.com/shiplap-ipc/shiplap/internal/segment"
+	"github.com/shiplap-ipc/shiplap/internal/wait"
+)
+
+// Object is an open object: mapped memory, and what all handles on it share. It begins with one
+// share; the memory goes when all shares and calls are over.
+type Object struct {
+	*Header
+	Name   string
+	Space  *Space
+	Region *mem.Region
+	Ctl    *mem.Span // header page and control words
+	Word   *mem.U32  // the state word
+	Gate   Gate
+	Sess   wait.Session // waits that end when the object is closed here
+
+	file   *segment.File
+	shares atomic.Int32
+}
+
+// Spec is what an object is to be made of.
+type Spec struct {
+	Kind   Kind
+	Flags  uint32
+	Label  string
+	Desc   schema.Descriptor
+	Params [Params]uint64
+	Parts  []mem.Part // the first holds the header page and the control words
+	Locks  []LockAt
+	Events []int
+	Init   func(*mem.Region) // everything that is not zero
+}
+
+// userLocks is where in a file the locks of its users lie, one byte a member slot, far behind any
+// data. They tell who has the object open and vanish with him.
+const (
+	userLocks = int64(1) << 40
+	userSlots = 1 << 10
+)
+
+// Create makes an object; errs.ErrExist when the name is taken.
+func (s *Space) Create(name string, spec Spec) (*Object, error) {
+	fail := func(err error) (*Object, error) {
+		return nil, fmt.Errorf("create %s %q: %w", spec.Kind, name, err)
+	}
+	file, err := segment.FileName(name)
+	if err != nil {
+		return fail(err)
+	}
+	if len(spec.Label) > maxLabel || len(spec.Desc.Text) > maxDesc {
+		return fail(fmt.Errorf("%w: a label has at most %d bytes, a type descriptor %d", errs.ErrTooLarge, maxLabel, maxDesc))
+	}
+	if err := s.Retain(); err != nil {
+		return fail(err)
+	}
+	o, err := s.create(name, file, spec)
+	if err != nil {
+		s.Release()
+		return fail(err)
+	}
+	return o, nil
+}
+
+func (s *Space) create(name, file string, spec Spec) (*Object, error) {
+	var size int64
+	for _, p := range spec.Parts {
+		size += int64(p.Len)
+	}
+	f, err := s.Dir.Create(fmt.Sprintf("%08x.%08x", s.Table.Self(), rand.Uint32()), size)
+	if err != nil {
+		return nil, err
+	}
+	o := &Object{Name: name, Space: s, file: f, Header: &Header{
+		Kind: spec.Kind, Size: size, Flags: spec.Flags, Label: spec.Label, Params: spec.Params,
+		Token: s.Table.Self(), Pid: os.Getpid(), Created: time.Now(),
+		Desc: spec.Desc.Text, DescHash: spec.Desc.Hash, Locks: spec.Locks, Events: spec.Events,
+	}}
+	abandon := func(err error) (*Object, error) {
+		f.Discard()
+		o.unmap()
+		return nil, err
+	}
+	if err := o.attach(); err != nil {
+		return abandon(err)
+	}
+	if err := o.mapParts(spec.Parts); err != nil {
+		return abandon(err)
+	}
+	if err := o.write(spec.Init); err != nil {
+		return abandon(err)
+	}
+	for {
+		err := f.Publish(file)
+		if err == nil {
+			return o, nil
+		}
+		if !errors.Is(err, fs.ErrExist) {
+			return abandon(err)
+		}
+		// Perhaps only the name of an object that somebody died while removing.
+		if done, e := s.finishRemoval(file); e != nil || !done {
+			return abandon(errors.Join(fmt.Errorf("%w: the name is taken", errs.ErrExist), e))
+		}
+	}
+}
+
+func (o *Object) write(init func(*mem.Region)) (err error) {
+	g := mem.Protect()
+	defer g.Recover(&err)
+	o.Header.write(o.Ctl)
+	if init != nil {
+		init(o.Region)
+	}
+	g.Done = true
+	return nil
+}
+
+// attach takes this process's user lock.
+func (o *Object) attach() error {
+	slot := int64(o.Space.Table.Slot())
+	for i := 0; ; i++ {
+		ok, err := o.file.LockShared(userLocks+slot, 1)
+		if err != nil {
+			return fmt.Errorf("lock %s: %w", o.file.Path(), err)
+		}
+		if ok {
+			return nil
+		}
+		// Somebody is finding out just now that the object has no users, and takes it away.
+		if i > 2000 {
+			return fmt.Errorf("%w: somebody has been removing it for seconds", errs.ErrBusy)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func (o *Object) mapParts(parts []mem.Part) (err error) {
+	var size int64
+	for _, p := range parts {
+		size += int64(p.Len)
+	}
+	if size != o.Size {
+		return fmt.Errorf("%w: %d bytes for a %s that says %d", errs.ErrCorrupt, o.Size, o.Kind, size)
+	}
+	if o.Region, err = mem.Map(o.file.Fd(), parts...); err != nil {
+		return err
+	}
+	o.Ctl = o.Region.Span(0)
+	o.Word = o.Ctl.U32(offState)
+	o.shares.Store(1)
+	o.Gate.out = o.unmap
+	o.Sess.Check = o.Err
+	return nil
+}
+
+func (o *Object) unmap() {
+	if o.Region != nil {
+		o.Region.Unmap()
+	}
+	if o.file != nil {
+		o.file.Close()
+	}
+}
+
+// Open opens an object that the caller knows how to read: parts says, from the checked header, what
+// spans its file consists of. A kind of 0 accepts any.
+func (s *Space) Open(name string, kind Kind, parts func(*Header) ([]mem.Part, error)) (*Object, error) {
+	what := "object"
+	if kind != 0 {
+		what = kind.String()
+	}
+	fail := func(err error) (*Object, error) { return nil, fmt.Errorf("open %s %q: %w", what, name, err) }
+	file, err := segment.FileName(name)
+	if err != nil {
+		return fail(err)
+	}
+	if err := s.Retain(); err != nil {
+		return fail(err)
+	}
+	o, err := s.open(name, file, kind, parts)
+	if err != nil {
+		s.Release()
+		return fail(err)
+	}
+	return o, nil
+}
+
+func (s *Space) open(name, file string, kind Kind, parts func(*Header) ([]mem.Part, error)) (*Object, error) {
+	f, err := s.Dir.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	o := &Object{Name: name, Space: s, file: f}
+	abandon := func(err error) (*Object, error) {
+		o.unmap()
+		return nil, err
+	}
+	if err := o.attach(); err != nil {
+		return abandon(err)
+	}
+	if o.Header, err = readHeader(f); err != nil {
+		return abandon(err)
+	}
+	if o.State&Removed != 0 {
+		o.unmap()
+		if _, err := s.finishRemoval(file); err != nil {
+			return nil, err
+		}
+		return nil, fmt.Errorf("%w: it was being removed", errs.ErrNotExist)
+	}
+	if kind != 0 && o.Kind != kind {
+		return abandon(fmt.Errorf("%w: %q is a %s, not a %s", errs.ErrIncompatible, name, o.Kind, kind))
+	}
+	p, err := parts(o.Header)
+	if err != nil {
+		return abandon(err)
+	}
+	if err := o.mapParts(p); err != nil {
+		return abandon(err)
+	}
+	return o, nil
+}
+
+func readHeader(f *segment.File) (*Header, error) {
+	page := make([]byte, HeaderSize)
+	n, err := f.ReadAt(page, 0)
+	if err != nil && err != io.EOF {
+		return nil, err
+	}
+	h, err := ParseHeader(page[:n], f.Size)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", f.Path(), err)
+	}
+	return h, nil
+}
+
+// Share keeps the object open until one more Close.
+func (o *Object) Share() { o.shares.Add(1) }
+
+// Close gives up one share. With the last one, blocked calls end with errs.ErrClosed, and the memory
+// goes when nobody is inside; if the object was to go with its users and we were the last, it does.
+func (o *Object) Close() error {
+	if o.shares.Add(-1) > 0 {
+		return nil
+	}
+	var err error
+	if o.Flags&Ephemeral != 0 {
+		err = o.removeIfLast()
+	}
+	o.Sess.Interrupt(errs.ErrClosed)
+	if o.Gate.Close() {
+		err = errors.Join(err, o.Space.Release())
+	}
+	return err
+}
+
+// Err is why an operation on the object cannot go on, nil if it can.
+func (o *Object) Err() error {
+	if o.Word.Load()&Removed != 0 {
+		return fmt.Errorf("%s %q: %w", o.Kind, o.Name, errs.ErrRemoved)
+	}
+	return nil
+}
+
+// Explain adds what is known to a corruption: a file that shrank is named as such.
+func (o *Object) Explain(err error) error {
+	if !errors.Is(err, errs.ErrCorrupt) {
+		return err
+	}
+	if now, yes := o.file.Truncated(); yes {
+		return fmt.Errorf("%s %q: %w: the file was truncated from %d to %d bytes", o.Kind, o.Name, err, o.Size, now)
+	}
+	return fmt.Errorf("%s %q: %w", o.Kind, o.Name, err)
+}

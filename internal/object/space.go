@@ -1,0 +1,65 @@
+package object
+
+import (
+	"sync"
+
+	"github.com/shiplap-ipc/shiplap/internal/errs"
+	"github.com/shiplap-ipc/shiplap/internal/member"
+	"github.com/shiplap-ipc/shiplap/internal/segment"
+	"github.com/shiplap-ipc/shiplap/internal/wait"
+)
+
+// Space is this process's place in a domain: its directory and its membership. It stays as long as
+// somebody retains it.
+type Space struct {
+	Dir   *segment.Dir
+	Table *member.Table
+	Name  string
+	Mode  wait.Mode // default of its handles
+
+	mu   sync.Mutex
+	refs int
+}
+
+// Enter joins the domain of that name below base.
+func Enter(base, name string, mode wait.Mode) (*Space, error) {
+	dir, err := segment.OpenDir(base, name, true)
+	if err != nil {
+		return nil, err
+	}
+	table, err := member.Join(dir)
+	if err != nil {
+		dir.Close()
+		return nil, err
+	}
+	return &Space{Dir: dir, Table: table, Name: name, Mode: mode, refs: 1}, nil
+}
+
+// Retain keeps the space until one more Release; errs.ErrClosed when it is gone already.
+func (s *Space) Retain() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.refs == 0 {
+		return errs.ErrClosed
+	}
+	s.refs++
+	return nil
+}
+
+// Release gives up one share; the last one leaves the domain.
+func (s *Space) Release() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.refs--; s.refs > 0 {
+		return nil
+	}
+	err := s.Table.Leave()
+	if e := s.Dir.Close(); err == nil {
+		err = e
+	}
+	return err
+}
+
+// OfDomain finds the space of a *shiplap.Domain. Package shiplap sets it, so that its public type
+// need not show this package.
+var OfDomain func(domain any) *Space

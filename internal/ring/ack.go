@@ -1,0 +1,363 @@
+package ring
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/shiplap-ipc/shiplap/internal/errs"
+)
+
+// Rings with acknowledgement (D27). The state word of a record, behind its header, is: bits 0-7 the
+// state, bits 8-31 how often it was handed out, bits 32-63 the token of who has it.
+//
+//	ready ── handed out, under the consumer lock ──▶ leased ── Ack ──▶ done ── reclaimed
+//	  ▲                                                │
+//	  └── Nack ────────────────────────────────────────┤ the holder died: leased to the next
+//
+// Every arrow is one store or CAS of that word. "taken" moves over done records only.
+const (
+	stateReady  = 0
+	stateLeased = 1
+	stateDone   = 2
+
+	countShift = 8
+	countMask  = 1<<24 - 1
+	tokenShift = 32
+
+	// scanEvery is how many deliveries may go by until the next look for those of the dead while
+	// the ring never runs empty.
+	scanEvery = 256
+)
+
+func leasedState(token uint32, count uint64) uint64 {
+	return stateLeased | min(count, countMask)<<countShift | uint64(token)<<tokenShift
+}
+
+func stateOf(st uint64) uint64  { return st & 0xff }
+func countOf(st uint64) uint64  { return st >> countShift & countMask }
+func holderOf(st uint64) uint32 { return uint32(st >> tokenShift) }
+
+// Lease is a record in this process's hands.
+type Lease struct {
+	Pos     uint64
+	Len     int
+	Count   int // 1 when it is handed out for the first time
+	stateAt uint64
+}
+
+// leasing is the taking side while its lock is held.
+type leasing struct {
+	r      *Ring
+	head   uint64 // taken
+	cursor uint64
+}
+
+func (l *leasing) resume(r *Ring) error {
+	*l = leasing{r: r, head: r.taken.Load(), cursor: r.cursor.Load()}
+	if l.cursor-l.head > r.size { // reclaimed over it: a death between two stores
+		l.cursor = l.head
+	}
+	return r.span(l.head, l.cursor)
+}
+
+// record reads the record at pos; ok is false at the tail.
+func (l *leasing) record(pos uint64) (h, size uint64, ok bool, err error) {
+	h = l.r.word(pos).Load()
+	if h == 0 {
+		return 0, 0, false, nil
+	}
+	size, err = l.r.parse(h)
+	if err == nil && pos+size-l.head > l.r.size {
+		err = fmt.Errorf("%w: the records of the ring have no end", errs.ErrCorrupt)
+	}
+	return h, size, err == nil, err
+}
+
+// take leases one record; errs.ErrEmpty when there is none to be had.
+func (l *leasing) take() (Lease, error) {
+	r := l.r
+	if r.again.Load() != 0 {
+		r.again.StoreRelease(0) // before the scan: who gives back later sets it anew
+		ls, err := l.scan(false)
+		if err == nil {
+			r.again.StoreRelease(1) // there may be more
+		}
+		if err != errs.ErrEmpty {
+			return ls, err
+		}
+	}
+	if r.leases.Load()%scanEvery == 0 {
+		if ls, err := l.scan(true); err != errs.ErrEmpty {
+			return ls, err
+		}
+	}
+	for {
+		h, size, ok, err := l.record(l.cursor)
+		if err != nil {
+			return Lease{}, err
+		}
+		if !ok {
+			return l.scan(true)
+		}
+		pos := l.cursor
+		l.cursor += size
+		if st := r.word(pos + wordSize).Load(); stateOf(st) == stateReady {
+			ls := l.lease(pos, h, st)
+			r.cursor.StoreRelease(l.cursor)
+			return ls, nil
+		}
+		r.again.StoreRelease(1) // handed out by somebody who died before he could say so
+		r.cursor.StoreRelease(l.cursor)
+	}
+}
+
+func (l *leasing) lease(pos, h, st uint64) Lease {
+	r := l.r
+	count := countOf(st) + 1
+	r.word(pos + wordSize).Store(leasedState(r.Owners.Self(), count)) // the commit point
+	r.leases.StoreRelease(r.leases.Load() + 1)
+	if count > 1 {
+		r.repeats.StoreRelease(r.repeats.Load() + 1)
+	}
+	return Lease{Pos: pos, Len: int(payloadLen(h)), Count: int(count), stateAt: pos + wordSize}
+}
+
+// scan looks among the records handed out before for one that was given back and, if dead is set,
+// for one whose holder died.
+func (l *leasing) scan(dead bool) (Lease, error) {
+	alive := l.r.Owners.Self()
+	for pos := l.head; pos != l.cursor; {
+		h, size, ok, err := l.record(pos)
+		if err != nil {
+			return Lease{}, err
+		}
+		if !ok || pos+size-l.head > l.cursor-l.head {
+			return Lease{}, fmt.Errorf("%w: the records of the ring end before the cursor", errs.ErrCorrupt)
+		}
+		st := l.r.word(pos + wordSize).Load()
+		switch stateOf(st) {
+		case stateReady:
+			return l.lease(pos, h, st), nil
+		case stateLeased:
+			switch holder := holderOf(st); {
+			case !dead || holder == alive:
+			case l.r.Owners.Dead(holder):
+				return l.lease(pos, h, st), nil
+			default:
+				alive = holder // neighbours often have the same holder: spare a system call
+				l.r.watchHolder(holder)
+			}
+		}
+		pos += size
+	}
+	return Lease{}, errs.ErrEmpty
+}
+
+// reclaim moves taken over what is done and reports whether it moved.
+func (l *leasing) reclaim() (moved bool, err error) {
+	r, n := l.r, 0
+	gets := r.gets.Load()
+	for l.head != l.cursor {
+		h, size, ok, err := l.record(l.head)
+		if err != nil {
+			return n > 0, err
+		}
+		if !ok || stateOf(r.word(l.head+wordSize).Load()) != stateDone {
+			break
+		}
+		gets = extend(gets, h)
+		r.taken.StoreRelease(l.head + size) // the commit point
+		l.head += size
+		n++
+	}
+	if n > 0 {
+		r.gets.StoreRelease(gets)
+		r.notFull.Wake(n)
+	}
+	return n > 0, nil
+}
+
+// TryLease hands out one record; errs.ErrEmpty when there is none now. With a nil context it does not wait
+// for the lock. drained tells that none will ever come.
+func (r *Ring) TryLease(ctx context.Context) (Lease, error) {
+	if ctx == nil {
+		if ok, _ := r.ConsumerLock.TryLock(); !ok {
+			return Lease{}, errs.ErrBusy
+		}
+	} else if _, err := r.ConsumerLock.Lock(ctx); err != nil {
+		return Lease{}, err
+	}
+	defer r.ConsumerLock.Unlock()
+	return r.LeaseLocked()
+}
+
+// LeaseLocked is TryLease for the holder of the consumer lock.
+func (r *Ring) LeaseLocked() (Lease, error) {
+	if err := r.check(false); err != nil {
+		return Lease{}, err
+	}
+	var l leasing
+	if err := l.resume(r); err != nil {
+		return Lease{}, err
+	}
+	ls, err := l.take()
+	if err != errs.ErrEmpty {
+		return ls, err
+	}
+	if _, err := l.reclaim(); err != nil {
+		return ls, err
+	}
+	if l.head == l.cursor { // nobody has anything: then the end of a closed ring is final
+		if err := r.Drained(l.cursor); err != nil {
+			return ls, err
+		}
+	}
+	return ls, errs.ErrEmpty
+}
+
+// Lease hands out one record, waiting for it. locked says that the caller holds the consumer lock.
+func (r *Ring) Lease(ctx context.Context, locked bool) (Lease, error) {
+	for {
+		var ls Lease
+		var err error
+		if locked {
+			ls, err = r.LeaseLocked()
+		} else {
+			ls, err = r.TryLease(ctx)
+		}
+		if err != errs.ErrEmpty {
+			return ls, err
+		}
+		if err := r.await(ctx, &r.anyReady, &r.getSpin, r.notEmpty, r.emptyWord, r.emptySleeps, nil); err != nil {
+			return Lease{}, err
+		}
+	}
+}
+
+// readiness is what a consumer waits for where records are leased.
+type readiness struct{ r *Ring }
+
+func (w *readiness) Ready() bool {
+	r := w.r
+	pos := r.cursor.Load()
+	return r.again.Load() != 0 || pos&7 != 0 || r.word(pos).Load() != 0 || r.state.Load()&Removed != 0 ||
+		r.IsClosed() && r.taken.Load() == pos && r.busy.Load() == 0
+}
+
+// Payload is the memory of a leased record, in place. It stays until the lease is settled.
+func (r *Ring) Payload(ls Lease) []byte { return r.view(ls.Pos+r.hdr, ls.Len) }
+
+// Settle ends a lease: done takes the record away for good, otherwise it goes to the next consumer.
+// errs.ErrConflict when it is not ours (any more). locked says that the caller holds the consumer lock.
+func (r *Ring) Settle(ls Lease, done, locked bool) error {
+	mine := leasedState(r.Owners.Self(), uint64(ls.Count))
+	to := uint64(stateReady | ls.Count<<countShift)
+	if done {
+		to = stateDone
+	}
+	if !r.word(ls.stateAt).CAS(mine, to) { // the commit point
+		return fmt.Errorf("%w: the delivery was settled before", errs.ErrConflict)
+	}
+	if !done {
+		r.again.Store(1)
+		r.notEmpty.Wake(1)
+		return nil
+	}
+	reclaim := r.tryReclaim
+	if locked {
+		reclaim = r.ReclaimLocked
+	}
+	if _, err := reclaim(); err != nil {
+		return err
+	}
+	if r.IsClosed() {
+		r.notEmpty.WakeAll() // perhaps it was the last
+	}
+	return nil
+}
+
+// tryReclaim takes back the memory of done records, unless another process is taking: it will do so,
+// or a producer that waits for room.
+func (r *Ring) tryReclaim() (freed bool, err error) {
+	if ok, _ := r.ConsumerLock.TryLock(); !ok {
+		if !r.ConsumerLock.Mine() {
+			r.notFull.Wake(1)
+		}
+		return false, nil
+	}
+	defer r.ConsumerLock.Unlock()
+	return r.ReclaimLocked()
+}
+
+// ReclaimLocked is what Settle does, for the holder of an exclusive handle.
+func (r *Ring) ReclaimLocked() (freed bool, err error) {
+	var l leasing
+	if err := l.resume(r); err != nil {
+		return false, err
+	}
+	return l.reclaim()
+}
+
+// holders are the processes whose deaths would free a record for us.
+type holders struct {
+	mu    sync.Mutex
+	stops map[uint32]func()
+	blind bool // some cannot be watched: look now and then
+}
+
+// maxHolders bounds the descriptors that watching costs; beyond, looking now and then does.
+const maxHolders = 64
+
+func (r *Ring) watchHolder(token uint32) {
+	h := &r.holders
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if _, ok := h.stops[token]; ok {
+		return
+	}
+	if len(h.stops) >= maxHolders {
+		h.blind = true
+		return
+	}
+	stop, ok := r.Owners.Watch(token, r.Sess.Nudge)
+	if !ok {
+		h.blind = true
+		return
+	}
+	if h.stops == nil {
+		h.stops = map[uint32]func(){}
+	}
+	h.stops[token] = stop
+}
+
+// Unwatch ends all watches; the handle is about to be closed.
+func (r *Ring) Unwatch() {
+	h := &r.holders
+	h.mu.Lock()
+	stops := h.stops
+	h.stops = nil
+	h.mu.Unlock()
+	for _, stop := range stops {
+		stop()
+	}
+}
+
+const blindSleep = 50 * time.Millisecond
+
+// bound is how long to sleep at most. Promise P1 says 100 ms where somebody else's death has to be
+// noticed by looking.
+func (r *Ring) bound() time.Duration {
+	if r.IsClosed() {
+		return blindSleep
+	}
+	if r.Ack() {
+		r.holders.mu.Lock()
+		defer r.holders.mu.Unlock()
+		if r.holders.blind {
+			return blindSleep
+		}
+	}
+	return time.Hour
+}

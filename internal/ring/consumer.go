@@ -1,0 +1,137 @@
+package ring
+
+import (
+	"context"
+
+	"github.com/shiplap-ipc/shiplap/internal/errs"
+	"github.com/shiplap-ipc/shiplap/internal/mem"
+)
+
+// Consumer is the taking side of a ring without acknowledgement while its lock is held. Not for
+// concurrent use.
+type Consumer struct {
+	r    *Ring
+	pos  uint64 // taken
+	next uint64 // end of what was looked at, pos when nothing was
+	gets uint64
+	n    uint64 // records between pos and next
+}
+
+// Resume learns what was taken. It must be called after the lock was taken, whoever had it before
+// and however that ended.
+func (c *Consumer) Resume(r *Ring) error {
+	*c = Consumer{r: r, pos: r.taken.Load(), gets: r.gets.Load()}
+	c.next = c.pos
+	if c.pos&7 != 0 {
+		return r.span(c.pos, c.pos)
+	}
+	if h := r.word(c.pos).Load(); h != 0 {
+		c.gets = extend(c.gets+1, h) - 1
+	}
+	return nil
+}
+
+// Next is the payload of the next record, in place (on the heap perhaps a copy); errs.ErrEmpty when there
+// is none. It stays valid until Commit.
+func (c *Consumer) Next() ([]byte, error) {
+	h := c.r.word(c.next).Load()
+	if h == 0 {
+		return nil, errs.ErrEmpty
+	}
+	size, err := c.r.parse(h)
+	if err != nil {
+		return nil, err
+	}
+	if c.next+size-c.pos > c.r.size {
+		return nil, errs.ErrCorrupt
+	}
+	b := c.r.view(c.next+c.r.hdr, int(payloadLen(h)))
+	c.next += size
+	c.n++
+	return b, nil
+}
+
+// Back forgets what Next gave since the last Commit.
+func (c *Consumer) Back() { c.next, c.n = c.pos, 0 }
+
+// Commit takes what Next gave since the last Commit, all of it at once, and wakes producers.
+func (c *Consumer) Commit() {
+	r := c.r
+	if c.n == 0 {
+		return
+	}
+	r.taken.StoreRelease(c.next) // the commit point
+	c.pos = c.next
+	c.gets += c.n
+	r.gets.StoreRelease(c.gets)
+	n := int(c.n)
+	c.n = 0
+	r.notFull.Wake(n)
+}
+
+// Ready reports whether a sleeping Wait should look again.
+func (c *Consumer) Ready() bool { return c.r.word(c.next).Load() != 0 || c.r.over() }
+
+// Wait waits until there may be a record.
+func (c *Consumer) Wait(ctx context.Context) error {
+	if err := c.r.Drained(c.next); err != nil {
+		return err
+	}
+	return c.r.await(ctx, c, &c.r.getSpin, c.r.notEmpty, c.r.emptyWord, c.r.emptySleeps, c.r.ProducersGone)
+}
+
+// Get appends the next message to dst and takes it, for the holder of an exclusive handle.
+func (c *Consumer) Get(ctx context.Context, dst []byte) ([]byte, error) {
+	for {
+		b, err := c.Next()
+		if err == nil {
+			dst = append(dst, b...)
+			c.Commit()
+			return dst, nil
+		}
+		if err != errs.ErrEmpty {
+			return dst, err
+		}
+		if err := c.Wait(ctx); err != nil {
+			return dst, err
+		}
+	}
+}
+
+// over reports whether a consumer of the empty ring should ask Drained. A producer that is busy in a
+// closed ring will wake it.
+func (r *Ring) over() bool {
+	s := r.state.Load()
+	return s&Removed != 0 || s&Closed != 0 && r.busy.Load() == 0
+}
+
+// Drained says why an empty ring will stay so, nil while it may not: it was removed, or it was closed
+// and no producer that had not noticed yet has put anything at pos, which is the tail.
+func (r *Ring) Drained(pos uint64) error {
+	if err := r.check(false); err != nil {
+		return err
+	}
+	if !r.IsClosed() {
+		return nil
+	}
+	// A producer stores busy, then looks at the state word, then commits. After Heavy it has either
+	// seen that the ring is closed, or we see it busy, or we see what it committed.
+	mem.Heavy()
+	if r.busy.Load() != 0 {
+		ok, _ := r.ProducerLock.TryLock()
+		if !ok {
+			mem.Pause(100)
+			return nil // alive and about to commit or to give up
+		}
+		var p Producer
+		err := p.Resume(r) // its owner died: this clears busy
+		r.ProducerLock.Unlock()
+		if err != nil {
+			return err
+		}
+	}
+	if r.word(pos).Load() != 0 {
+		return nil
+	}
+	return errs.ErrClosed
+}

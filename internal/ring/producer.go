@@ -1,0 +1,289 @@
+package ring
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/shiplap-ipc/shiplap/internal/errs"
+	"github.com/shiplap-ipc/shiplap/internal/mem"
+	"github.com/shiplap-ipc/shiplap/internal/wait"
+)
+
+// Producer is the putting side while its lock is held: a private copy of where things stand. Not for
+// concurrent use.
+type Producer struct {
+	r     *Ring
+	pos   uint64 // the tail
+	puts  uint64
+	bytes uint64
+	high  uint64
+	taken uint64 // as last seen
+	next  uint64 // end of the batch being written, pos when there is none
+	first uint64 // header of its first record
+	count uint64 // its records
+	sum   uint64 // its payload bytes
+	want  uint64 // bytes that a sleeping Wait needs
+}
+
+// Resume learns where the tail is. It must be called after the lock was taken, whoever had it before
+// and however that ended.
+func (p *Producer) Resume(r *Ring) error {
+	p.r = r
+	taken := r.taken.Load()
+	hint := r.tail.Load()
+	p.puts, p.bytes, p.high, p.taken = r.puts.Load(), r.bytes.Load(), r.high.Load(), taken
+	start := hint
+	if hint-taken > r.size { // records were committed and taken after the hint: a death
+		start = taken
+		p.puts = max(p.puts, r.gets.Load())
+	}
+	if err := r.span(taken, start); err != nil {
+		return err
+	}
+	end, last, n, err := r.walk(start)
+	if err != nil {
+		return err
+	}
+	if n > 0 {
+		p.puts = extend(p.puts, last)
+	}
+	if start != hint || n > 0 {
+		r.puts.StoreRelease(p.puts)
+		r.tail.StoreRelease(end)
+	}
+	p.pos, p.next, p.count, p.sum = end, end, 0, 0
+	p.busyOff()
+	return r.span(taken, end)
+}
+
+// resumeShared is Resume where the tail is right as a rule, without a look at the consumers' line.
+func (p *Producer) resumeShared(r *Ring) error {
+	hint, seen := r.tail.Load(), r.seen.Load()
+	if (hint|seen)&7 != 0 || hint-seen > r.size || r.word(hint).Load() != 0 {
+		return p.Resume(r)
+	}
+	*p = Producer{r: r, pos: hint, next: hint, taken: seen,
+		puts: r.puts.Load(), bytes: r.bytes.Load(), high: r.high.Load()}
+	return nil
+}
+
+func (p *Producer) busyOff() {
+	if p.r.busy.Load() != 0 {
+		p.r.busy.StoreRelease(0)
+	}
+}
+
+// room makes sure that need more bytes, and the word behind them, are free.
+func (p *Producer) room(need uint64) error {
+	end := p.next + need + wordSize
+	if end-p.taken <= p.r.size {
+		return nil
+	}
+	if err := p.look(); err != nil {
+		return err
+	}
+	if end-p.taken <= p.r.size {
+		return nil
+	}
+	return errs.ErrFull
+}
+
+// look reads how far the consumers are.
+func (p *Producer) look() error {
+	taken := p.r.taken.Load()
+	if err := p.r.span(taken, p.pos); err != nil {
+		return err
+	}
+	if p.taken != taken {
+		p.taken = taken
+		p.r.seen.StoreRelease(taken)
+	}
+	return nil
+}
+
+// Fits reports an error if no message of n bytes can ever be put.
+func (r *Ring) Fits(n int) error {
+	if n < 0 || n > r.MaxPayload() {
+		return fmt.Errorf("%w: a message of %d bytes, at most %d fit", errs.ErrTooLarge, n, r.MaxPayload())
+	}
+	return nil
+}
+
+// Add writes one message behind the batch; Commit makes the batch visible. errs.ErrFull when there is
+// no room now.
+func (p *Producer) Add(b []byte) error {
+	if err := p.reserve(len(b)); err != nil {
+		return err
+	}
+	p.r.area.CopyIn(int((p.next+p.r.hdr)&p.r.mask), b)
+	p.finish(len(b))
+	return nil
+}
+
+// Reserve is the memory of one message of n bytes behind the batch, to be filled in place; AddReserved
+// follows. On the heap it may be a copy.
+func (p *Producer) Reserve(n int) ([]byte, error) {
+	if err := p.reserve(n); err != nil {
+		return nil, err
+	}
+	return p.r.view(p.next+p.r.hdr, n), nil
+}
+
+// AddReserved ends the filling of what Reserve gave, of which the first n bytes count.
+func (p *Producer) AddReserved(b []byte, n int) {
+	if off := int((p.next + p.r.hdr) & p.r.mask); !p.r.area.Mirrored() && off+len(b) > p.r.area.Len() {
+		p.r.area.CopyIn(off, b[:n])
+	}
+	p.finish(n)
+}
+
+func (p *Producer) reserve(n int) error {
+	if err := p.r.Fits(n); err != nil {
+		return err
+	}
+	return p.room(p.r.recordSize(n))
+}
+
+// finish puts a header before the n bytes behind the batch, or, if it is the first, keeps it for the
+// commit; and sees to I1.
+func (p *Producer) finish(n int) {
+	end := p.next + p.r.recordSize(n)
+	p.r.word(end).StoreRelease(0)
+	if p.r.hdr > wordSize {
+		p.r.word(p.next + wordSize).StoreRelease(stateReady)
+	}
+	p.count++
+	p.sum += uint64(n)
+	if h := header(n, p.puts+p.count); p.next == p.pos {
+		p.first = h
+	} else {
+		p.r.word(p.next).StoreRelease(h)
+	}
+	p.next = end
+}
+
+// Commit makes the batch visible, all of it at once, and wakes consumers. An error says that nothing
+// was: the ring was closed or removed.
+func (p *Producer) Commit() error {
+	r := p.r
+	if p.count == 0 {
+		return nil
+	}
+	r.busy.StoreRelease(1) // pairs with Heavy in drained
+	if err := r.check(true); err != nil {
+		r.busy.StoreRelease(0)
+		r.notEmpty.WakeAll() // consumers of a closed ring wait for this
+		p.Drop()
+		return err
+	}
+	r.word(p.pos).StoreRelease(p.first) // the commit point
+	p.pos = p.next
+	p.puts += p.count
+	p.bytes += p.sum
+	r.tail.StoreRelease(p.pos)
+	r.puts.StoreRelease(p.puts)
+	r.bytes.StoreRelease(p.bytes)
+	r.busy.StoreRelease(0)
+	if p.pos-p.taken > p.high+r.size/64 {
+		p.raiseHigh()
+	}
+	n := int(p.count)
+	p.count, p.sum = 0, 0
+	r.notEmpty.Wake(n)
+	return nil
+}
+
+func (p *Producer) raiseHigh() {
+	if p.look() != nil {
+		return // the next put reports it
+	}
+	if used := p.pos - p.taken; used > p.high {
+		p.high = used
+		p.r.high.StoreRelease(used)
+	}
+}
+
+// Drop forgets the batch.
+func (p *Producer) Drop() { p.next, p.count, p.sum = p.pos, 0, 0 }
+
+// Pending is the number of records in the batch.
+func (p *Producer) Pending() int { return int(p.count) }
+
+// Ready reports whether a sleeping Wait should look again.
+func (p *Producer) Ready() bool {
+	return p.pos+p.want-p.r.taken.Load() <= p.r.size || p.r.state.Load() != 0
+}
+
+// Wait waits until a message of n bytes may fit behind the tail.
+func (p *Producer) Wait(ctx context.Context, n int) error {
+	p.want = p.r.recordSize(n) + wordSize
+	return p.r.await(ctx, p, &p.r.putSpin, p.r.notFull, p.r.fullWord, p.r.fullSleeps, p.r.ConsumersGone)
+}
+
+// Put is the whole of putting one message, for the holder of an exclusive handle.
+func (p *Producer) Put(ctx context.Context, b []byte) error {
+	for {
+		err := p.Add(b)
+		if err == nil {
+			return p.Commit()
+		}
+		if err != errs.ErrFull {
+			return err
+		}
+		if err := p.waitRoom(ctx, len(b)); err != nil {
+			return err
+		}
+	}
+}
+
+// waitRoom is Wait, preceded by taking back what acknowledged records occupy.
+func (p *Producer) waitRoom(ctx context.Context, n int) error {
+	if err := p.r.check(true); err != nil {
+		return err
+	}
+	if p.r.Ack() {
+		if freed, err := p.r.tryReclaim(); err != nil || freed {
+			return err
+		}
+	}
+	return p.Wait(ctx, n)
+}
+
+// await polls, then sleeps, until ready or until something speaks against waiting on. It returns nil
+// also when nothing is certain: the caller looks again.
+func (r *Ring) await(ctx context.Context, c interface{ Ready() bool }, s *wait.Spinner, e wait.Event, word *mem.U32, sleeps *mem.U64, gone func() error) error {
+	for p := s.Start(); ; {
+		if c.Ready() {
+			p.Hit()
+			return nil
+		}
+		if !p.Next() {
+			break
+		}
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	call := r.Sess.Begin(ctx)
+	defer call.End()
+	seen := e.Arm()
+	if c.Ready() {
+		return nil
+	}
+	if gone != nil {
+		if err := gone(); err != nil {
+			return err
+		}
+		if c.Ready() { // it was put, or taken, before the peer went
+			return nil
+		}
+	}
+	sleeps.Add(1)
+	if err := call.Sleep(word, seen, r.bound(), c); err != nil {
+		if c.Ready() {
+			e.Wake(1) // the wake-up that reached us was meant for one who goes on
+		}
+		return err
+	}
+	return nil
+}

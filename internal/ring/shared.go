@@ -1,0 +1,198 @@
+package ring
+
+import (
+	"context"
+
+	"github.com/shiplap-ipc/shiplap/internal/errs"
+)
+
+// The operations of shared handles: each takes the lock of its side for the shortest time and waits,
+// where it must, without it.
+
+// TryPut puts one message if there is room now.
+func (r *Ring) TryPut(b []byte) error {
+	if err := r.Fits(len(b)); err != nil {
+		return err
+	}
+	if ok, _ := r.ProducerLock.TryLock(); !ok {
+		return errs.ErrBusy
+	}
+	var p Producer
+	return r.putUnlock(&p, b)
+}
+
+// putUnlock and its likes hold the lock that the caller took, and give it back also when the memory
+// faults under them.
+func (r *Ring) putUnlock(p *Producer, b []byte) error {
+	defer r.ProducerLock.Unlock()
+	if err := p.resumeShared(r); err != nil {
+		return err
+	}
+	if err := p.Add(b); err != nil {
+		return err
+	}
+	return p.Commit()
+}
+
+// Put puts one message, waiting for room.
+func (r *Ring) Put(ctx context.Context, b []byte) error {
+	if err := r.Fits(len(b)); err != nil {
+		return err
+	}
+	for {
+		if err := r.check(true); err != nil {
+			return err
+		}
+		if _, err := r.ProducerLock.Lock(ctx); err != nil {
+			return err
+		}
+		var p Producer
+		err := r.putUnlock(&p, b)
+		if err != errs.ErrFull {
+			return err
+		}
+		if err := r.waitShared(ctx, p, len(b)); err != nil {
+			return err
+		}
+	}
+}
+
+// waitShared waits for room after the lock was given back. p is a copy: it goes to the heap, the
+// caller's stays on the stack.
+func (r *Ring) waitShared(ctx context.Context, p Producer, n int) error {
+	return p.waitRoom(ctx, n)
+}
+
+// PutMany puts messages in order, as many as fit at a time, each such part as one commit. It returns
+// how many were put.
+func (r *Ring) PutMany(ctx context.Context, msgs [][]byte) (n int, err error) {
+	for _, m := range msgs {
+		if err := r.Fits(len(m)); err != nil {
+			return 0, err
+		}
+	}
+	for n < len(msgs) {
+		if err := r.check(true); err != nil {
+			return n, err
+		}
+		if _, err := r.ProducerLock.Lock(ctx); err != nil {
+			return n, err
+		}
+		var p Producer
+		k, err := r.putManyUnlock(&p, msgs[n:])
+		n += k
+		if err == errs.ErrFull {
+			err = r.waitShared(ctx, p, len(msgs[n]))
+		}
+		if err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+func (r *Ring) putManyUnlock(p *Producer, msgs [][]byte) (n int, err error) {
+	defer r.ProducerLock.Unlock()
+	if err := p.resumeShared(r); err != nil {
+		return 0, err
+	}
+	return p.AddMany(msgs)
+}
+
+// AddMany adds what fits and commits it. errs.ErrFull says that n < len(msgs).
+func (p *Producer) AddMany(msgs [][]byte) (n int, err error) {
+	var full error
+	for _, m := range msgs {
+		if full = p.Add(m); full != nil {
+			break
+		}
+		n++
+	}
+	if err := p.Commit(); err != nil {
+		return 0, err
+	}
+	return n, full
+}
+
+// Empty reports, without the lock, that there is nothing to take at this moment.
+func (r *Ring) Empty() bool {
+	pos := r.taken.Load()
+	return pos&7 == 0 && r.word(pos).Load() == 0
+}
+
+// GetMany takes up to most messages that are there, at least one, waiting for the first. f is called
+// with each payload in place, under the lock: it must be quick and must not keep the slice. An error
+// of f ends the batch; the message that it refused counts as taken.
+func (r *Ring) GetMany(ctx context.Context, most int, f func([]byte) error) (n int, err error) {
+	for {
+		n, err = r.TryGetMany(ctx, most, f)
+		if err != errs.ErrEmpty {
+			return n, err
+		}
+		if err := r.waitEmpty(ctx); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// TryGetMany is GetMany without waiting for a message; errs.ErrEmpty when there is none. With a nil
+// context it does not wait for the lock either.
+func (r *Ring) TryGetMany(ctx context.Context, most int, f func([]byte) error) (n int, err error) {
+	if r.Empty() {
+		if err := r.Drained(r.taken.Load()); err != nil {
+			return 0, err
+		}
+		return 0, errs.ErrEmpty
+	}
+	if ctx == nil {
+		if ok, _ := r.ConsumerLock.TryLock(); !ok {
+			return 0, errs.ErrBusy
+		}
+	} else if _, err := r.ConsumerLock.Lock(ctx); err != nil {
+		return 0, err
+	}
+	return r.getManyUnlock(most, f)
+}
+
+func (r *Ring) getManyUnlock(most int, f func([]byte) error) (n int, err error) {
+	defer r.ConsumerLock.Unlock()
+	if err := r.check(false); err != nil {
+		return 0, err
+	}
+	var c Consumer
+	if err := c.Resume(r); err != nil {
+		return 0, err
+	}
+	return c.TakeMany(most, f)
+}
+
+// TakeMany takes up to most messages that are there now, for the holder of the lock; errs.ErrEmpty when
+// there is none.
+func (c *Consumer) TakeMany(most int, f func([]byte) error) (n int, err error) {
+	for n < most {
+		b, err := c.Next()
+		if err == errs.ErrEmpty && n > 0 {
+			break
+		}
+		if err != nil {
+			c.Commit()
+			return n, err
+		}
+		n++
+		if err := f(b); err != nil {
+			c.Commit()
+			return n - 1, err
+		}
+	}
+	c.Commit()
+	return n, nil
+}
+
+// emptiness is what a consumer without the lock waits for.
+type emptiness struct{ r *Ring }
+
+func (e *emptiness) Ready() bool { return !e.r.Empty() || e.r.over() }
+
+func (r *Ring) waitEmpty(ctx context.Context) error {
+	return r.await(ctx, &r.anyRecord, &r.getSpin, r.notEmpty, r.emptyWord, r.emptySleeps, r.ProducersGone)
+}

@@ -1,0 +1,71 @@
+// Package schema says what one element of an object is: as a short text that programs in any
+// language can compare, and as the codec that turns a value into bytes and back.
+//
+// Two programs agree on a type when their descriptors are equal byte for byte. There is one
+// spelling for each type: no blanks, no leading zeros, everything in the order given here.
+// A descriptor is UTF-8, at most 2048 bytes, nested at most 32 deep. Its hash is the first
+// eight bytes of the text's SHA-256, read as a little-endian number.
+//
+//	descriptor = "bytes"                            messages of any length, taken as they are
+//	           | "fixed:" layout                    elements of one size, copied as they lie in memory
+//	           | ( "cbor:" | "json:" ) ( shape | digest )
+//
+// # Layouts
+//
+// A layout gives every byte of an element a place. It maps one to one to a NumPy dtype: a scalar
+// is that dtype's str, an array is (elem, (count,)), a struct is
+// {'names', 'formats', 'offsets', 'itemsize'}.
+//
+//	layout = scalar
+//	       | "[" count "]" layout                   count ≥ 1; row-major, elements without gaps
+//	       | "{" [ field { "," field } ] ";size=" number ",align=" number "}"
+//	field  = name ":" layout "@" number             offset from the start of the struct
+//	scalar = "|b1"                                  one byte, 0 or 1
+//	       | "|i1" | "<i2" | "<i4" | "<i8"          signed, two's complement
+//	       | "|u1" | "<u2" | "<u4" | "<u8"          unsigned
+//	       | "<f4" | "<f8" | "<c8" | "<c16"         IEEE 754; complex is real part, imaginary part
+//
+// Everything is little-endian. Fields stand in the order of their offsets and do not overlap;
+// bytes that no field covers are padding of any value. An element has 1 byte to 1 GiB. A struct's
+// align is a power of two up to 64, its size a multiple of that. Names of one struct differ.
+//
+//	type Point struct{ X, Y float64; ID uint32 }
+//	fixed:{X:<f8@0,Y:<f8@8,ID:<u4@16;size=24,align=8}
+//
+// Of a Go type, names and offsets are the compiler's. Named types are spelled as what they are
+// made of, int, uint and uintptr as 8 bytes. Unexported fields count like others, for they are
+// copied; blank fields are padding; fields of no size are left out.
+//
+// # Shapes
+//
+// A shape says what a codec writes: names as they appear in the message, kinds as the program
+// knows them.
+//
+//	shape  = "bool" | "i8" | "i16" | "i32" | "i64" | "u8" | "u16" | "u32" | "u64" | "f32" | "f64"
+//	       | "str"                                  text
+//	       | "bytes"                                CBOR byte string, JSON base64 text
+//	       | "time"                                 RFC 3339 text (years 0 to 9999), in CBOR with tag 0
+//	       | "big"                                  integer of any size
+//	       | "number"                               JSON number kept as text
+//	       | "any"                                  whatever the codec can carry
+//	       | "?" shape                              the shape or null
+//	       | "[]" shape | "[" count "]" shape       list of any or one length; a nil list is null
+//	       | "map[" shape "]" shape
+//	       | "{" [ key ":" shape { "," … } ] "}"    map with these keys, sorted by their bytes here;
+//	                                                absent is zero
+//	       | "(" [ key ":" shape { "," … } ] ")"    the same as a list, in this order
+//	       | "~" shape                              a scalar inside a JSON string
+//	       | "@" quoted                             the type of that name encodes itself
+//	       | "^" number                             the shape that opened that many levels up, 1 the nearest;
+//	                                                "?", lists, maps and structs each open a level
+//	key    = name | [ "-" ] number | quoted         a number is an integer key (CBOR); quoted if not a name
+//	digest = "#" 64 × hex                           SHA-256 of a shape that is too long to stand here
+//
+//	name   = letter { letter | digit }              letter: Unicode class L or "_"; digit: class Nd; not "_" alone
+//	number = "0" | decimal without leading zeros, below 2³¹
+//	quoted = '"' printable characters, \" and \\ '"'
+//
+// CBOR is written in the core deterministic encoding of RFC 8949 and read with limits: 512 levels,
+// 2²⁰ elements in a list, 2²⁰ pairs in a map, no key twice. Maps inside "any" have text keys.
+// Text that is not UTF-8 goes through CBOR unchanged; other languages may refuse it.
+package schema

@@ -1,0 +1,184 @@
+package segment
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/shiplap-ipc/shiplap/internal/errs"
+)
+
+// File is an open file of a domain directory.
+type File struct {
+	dir  *Dir
+	name string // as found or made; a temporary has another one after Publish
+	fd   int
+	Size int64
+	Ino  uint64
+	Dev  uint64
+	Mode uint32
+}
+
+// Create makes a file of size bytes, all reserved and zero, that nobody takes for an object until it
+// is published. tag goes into its name, so that a sweep can tell whose it is.
+func (d *Dir) Create(tag string, size int64) (*File, error) {
+	name := TempPrefix + tag
+	fd, err := unix.Openat(d.fd, name, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+			return nil, d.noSpace(name, size, err)
+		}
+		return nil, fmt.Errorf("%w\n%s", &fs.PathError{Op: "create", Path: d.path + "/" + name, Err: err}, remedy(err))
+	}
+	f := &File{dir: d, name: name, fd: fd, Size: size}
+	if err := f.init(size); err != nil {
+		f.Discard()
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// TempPrefix begins the names of files that are not published.
+const TempPrefix = "#tmp."
+
+func (f *File) init(size int64) error {
+	if err := unix.Fchmod(f.fd, 0o600); err != nil {
+		return &fs.PathError{Op: "chmod", Path: f.dir.path + "/" + f.name, Err: err}
+	}
+	if err := f.reserve(size); err != nil {
+		return err
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(f.fd, &st); err != nil {
+		return &fs.PathError{Op: "stat", Path: f.dir.path + "/" + f.name, Err: err}
+	}
+	f.Ino, f.Dev, f.Mode = st.Ino, uint64(st.Dev), st.Mode
+	return nil
+}
+
+// reserve is fallocate in pieces: a signal undoes the piece it falls into, not everything.
+func (f *File) reserve(size int64) error {
+	const piece = 32 << 20
+	for off := int64(0); off < size; {
+		n := min(piece, size-off)
+		switch err := unix.Fallocate(f.fd, 0, off, n); err {
+		case nil:
+			off += n
+		case unix.EINTR:
+		case unix.ENOSPC, unix.EDQUOT, unix.EFBIG, unix.ENOMEM:
+			return f.dir.noSpace(f.name, size, err)
+		default:
+			return &fs.PathError{Op: fmt.Sprintf("reserve %d bytes", size), Path: f.dir.path + "/" + f.name, Err: err}
+		}
+	}
+	return nil
+}
+
+// Publish gives the file its name, in one step. errs.ErrExist if the name is taken.
+func (f *File) Publish(name string) error {
+	err := unix.Renameat2(f.dir.fd, f.name, f.dir.fd, name, unix.RENAME_NOREPLACE)
+	if err == unix.EINVAL || err == unix.ENOSYS { // a file system without RENAME_NOREPLACE
+		if err = unix.Linkat(f.dir.fd, f.name, f.dir.fd, name, 0); err == nil {
+			err = unix.Unlinkat(f.dir.fd, f.name, 0)
+		}
+	}
+	if err != nil {
+		return &fs.PathError{Op: "publish", Path: f.dir.path + "/" + name, Err: err}
+	}
+	f.name = name
+	return nil
+}
+
+// Discard removes a file that was not published.
+func (f *File) Discard() { unix.Unlinkat(f.dir.fd, f.name, 0) }
+
+// Open opens a published file and checks what the file system can tell about it.
+func (d *Dir) Open(name string) (*File, error) {
+	path := d.path + "/" + name
+	fd, err := unix.Openat(d.fd, name, unix.O_RDWR|unix.O_CLOEXEC|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err == unix.ELOOP {
+		return nil, fmt.Errorf("%w: a symbolic link stands where an object belongs", &fs.PathError{Op: "open", Path: path, Err: errs.ErrCorrupt})
+	}
+	if err == unix.EISDIR || err == unix.ENXIO {
+		return nil, fmt.Errorf("%w: not a regular file", &fs.PathError{Op: "open", Path: path, Err: errs.ErrCorrupt})
+	}
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		unix.Close(fd)
+		return nil, &fs.PathError{Op: "stat", Path: path, Err: err}
+	}
+	switch {
+	case st.Mode&unix.S_IFMT != unix.S_IFREG:
+		err = fmt.Errorf("%w: not a regular file", &fs.PathError{Op: "open", Path: path, Err: errs.ErrCorrupt})
+	case int(st.Uid) != os.Geteuid():
+		err = fmt.Errorf("%w: it belongs to uid %d, this process is uid %d", &fs.PathError{Op: "open", Path: path, Err: fs.ErrPermission}, st.Uid, os.Geteuid())
+	case st.Mode&0o022 != 0:
+		err = fmt.Errorf("%w: its mode is %04o, others may write to it", &fs.PathError{Op: "open", Path: path, Err: fs.ErrPermission}, st.Mode&0o7777)
+	}
+	if err != nil {
+		unix.Close(fd)
+		return nil, err
+	}
+	return &File{dir: d, name: name, fd: fd, Size: st.Size, Ino: st.Ino, Dev: uint64(st.Dev), Mode: st.Mode}, nil
+}
+
+// Fd is the descriptor, for mapping.
+func (f *File) Fd() int { return f.fd }
+
+// Name is the file's name in its directory.
+func (f *File) Name() string { return f.name }
+
+// Path is the file's whole path.
+func (f *File) Path() string { return f.dir.path + "/" + f.name }
+
+// ReadAt reads as io.ReaderAt does.
+func (f *File) ReadAt(p []byte, off int64) (n int, err error) {
+	for n < len(p) {
+		k, err := unix.Pread(f.fd, p[n:], off+int64(n))
+		switch {
+		case err == unix.EINTR:
+		case err != nil:
+			return n, &fs.PathError{Op: "read", Path: f.Path(), Err: err}
+		case k == 0:
+			return n, io.EOF
+		default:
+			n += k
+		}
+	}
+	return n, nil
+}
+
+// Close closes the descriptor. Its record locks go with it.
+func (f *File) Close() error { return unix.Close(f.fd) }
+
+// Linked reports whether name in the directory still is this very file.
+func (f *File) Linked(name string) bool {
+	var st unix.Stat_t
+	err := unix.Fstatat(f.dir.fd, name, &st, unix.AT_SYMLINK_NOFOLLOW)
+	return err == nil && st.Ino == f.Ino && uint64(st.Dev) == f.Dev
+}
+
+// Unlink removes a name, whatever it leads to. Missing is fine.
+func (d *Dir) Unlink(name string) error {
+	if err := unix.Unlinkat(d.fd, name, 0); err != nil && err != unix.ENOENT {
+		return &fs.PathError{Op: "remove", Path: d.path + "/" + name, Err: err}
+	}
+	return nil
+}
+
+// Truncated reports the present size if it is less than it was at opening.
+func (f *File) Truncated() (now int64, yes bool) {
+	var st unix.Stat_t
+	if unix.Fstat(f.fd, &st) != nil {
+		return 0, false
+	}
+	return st.Size, st.Size < f.Size
+}

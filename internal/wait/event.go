@@ -1,0 +1,49 @@
+package wait
+
+import (
+	"github.com/shiplap-ipc/shiplap/internal/futex"
+	"github.com/shiplap-ipc/shiplap/internal/mem"
+)
+
+// Event is one 32-bit word in shared memory: a generation, and in bit 0 "somebody may sleep".
+//
+// A waiter calls Arm, checks its condition once more, sleeps on the word while it holds what Arm
+// returned, and starts over. A waker publishes (with StoreRelease or stronger), then calls Wake.
+type Event struct{ word *mem.U32 }
+
+const sleepers = 1
+
+// NewEvent views a word.
+func NewEvent(word *mem.U32) Event { return Event{word} }
+
+// Arm announces a sleeper and returns what the word then holds. What was published before Arm
+// returned is visible to the caller's next look; what is published later wakes it.
+func (e Event) Arm() uint32 {
+	v := e.word.Load()
+	for v&sleepers == 0 && !e.word.CAS(v, v|sleepers) {
+		v = e.word.Load()
+	}
+	mem.Heavy() // pairs with the waker's publish, which is not followed by a fence
+	return v | sleepers
+}
+
+// Wake lets up to n sleepers look again. Without sleepers it is one load.
+func (e Event) Wake(n int) {
+	if v := e.word.Load(); v&sleepers != 0 {
+		e.wakeSlow(v, n)
+	}
+}
+
+// WakeAll lets every sleeper look again.
+func (e Event) WakeAll() { e.Wake(futex.All) }
+
+func (e Event) wakeSlow(v uint32, n int) {
+	if wakeFutex(e.word, n) > 0 {
+		return
+	}
+	// Nobody slept. Take the bit back; but somebody who armed earlier may fall asleep between our
+	// look at the futex and this CAS, on the very value: hence one more call for all.
+	if e.word.CAS(v, (v|sleepers)+1) {
+		wakeFutex(e.word, futex.All)
+	}
+}

@@ -1,0 +1,128 @@
+package wait
+
+import (
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/shiplap-ipc/shiplap/internal/mem"
+)
+
+// Spinner decides how long one side of one handle polls before it sleeps. It lives in the process,
+// and may be used by several goroutines at once.
+//
+// A sleep and the wake-up that ends it cost as much as some tens of microseconds of polling, so
+// that is the most it ever spends. While polls succeed the budget follows the time they took; each
+// failure halves it, down to nothing. From nothing a long poll is tried now and then, ever more
+// rarely while it fails: two processes that answer each other at once get out of a phase in which
+// both slept, and nobody burns a CPU that the other side needs.
+type Spinner struct {
+	mode   Mode
+	budget atomic.Int32 // in pause hints
+	idle   atomic.Int32 // waits since the budget fell to nothing
+	period atomic.Int32 // of the tries from nothing
+}
+
+const (
+	spinMost   = 50 * time.Microsecond
+	spinLeast  = 3 * time.Microsecond
+	spinLong   = 10 * time.Millisecond // mode Spin
+	eager      = 64                    // polls before the first pause hint
+	tryFirst   = 8
+	trySeldom  = 1024
+	growFactor = 4
+)
+
+var spinLimits = sync.OnceValue(func() (l struct{ least, most, long int32 }) {
+	if runtime.NumCPU() == 1 {
+		return l // whoever we wait for needs this CPU
+	}
+	p := mem.PauseTime()
+	l.least, l.most, l.long = int32(spinLeast/p)+1, int32(spinMost/p)+1, int32(spinLong/p)+1
+	return l
+})
+
+// SetMode prepares the spinner; before first use.
+func (s *Spinner) SetMode(m Mode) {
+	s.mode = m
+	s.budget.Store(spinLimits().most)
+	s.period.Store(tryFirst)
+}
+
+// Poll is the state of one poll loop:
+//
+//	for p := s.Start(); ; {
+//		if condition { p.Hit(); break }
+//		if !p.Next() { break } // sleep
+//	}
+type Poll struct {
+	s        *Spinner
+	i, limit int32
+}
+
+// Start begins a poll.
+func (s *Spinner) Start() Poll {
+	l := spinLimits()
+	switch s.mode {
+	case Sleep:
+		return Poll{s, 0, 0}
+	case Spin:
+		return Poll{s, 0, l.long + eager}
+	}
+	n := s.budget.Load()
+	if n == 0 && l.most > 0 {
+		if s.idle.Add(1) >= s.period.Load() {
+			s.idle.Store(0)
+			n = l.most
+		}
+	}
+	if n > 0 {
+		n += eager
+	}
+	return Poll{s, 0, n}
+}
+
+// Next spends a moment; false says that it is time to sleep.
+func (p *Poll) Next() bool {
+	if p.i >= p.limit {
+		p.miss()
+		return false
+	}
+	if p.i++; p.i > eager {
+		mem.Pause(1)
+	}
+	return true
+}
+
+// Hit tells that the condition came true while polling.
+func (p *Poll) Hit() {
+	if p.i <= eager || p.s.mode != Adaptive {
+		return // too quick to learn from
+	}
+	l := spinLimits()
+	want := min(max(growFactor*(p.i-eager), l.least), l.most)
+	b := p.s.budget.Load()
+	if want < b {
+		want = max(want, b-b/8)
+	}
+	if want != b {
+		p.s.budget.Store(want)
+		p.s.period.Store(tryFirst)
+	}
+}
+
+func (p *Poll) miss() {
+	if p.s.mode != Adaptive || p.limit == 0 {
+		return
+	}
+	b := p.s.budget.Load()
+	if b == 0 {
+		p.s.period.Store(min(2*p.s.period.Load(), trySeldom))
+		return
+	}
+	if b /= 2; b < spinLimits().least {
+		b = 0
+	}
+	p.s.budget.Store(b)
+}

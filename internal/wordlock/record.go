@@ -1,0 +1,68 @@
+package wordlock
+
+import (
+	"time"
+
+	"github.com/shiplap-ipc/shiplap/internal/futex"
+	"github.com/shiplap-ipc/shiplap/internal/mem"
+)
+
+// Size is what one lock record takes, aligned to itself.
+const Size = 128
+
+const (
+	offWord       = 0  // u32 owner and waiters bit
+	offRecoveries = 4  // u32 how often a dead owner was replaced
+	offSince      = 8  // u64 Unix ns since which it is held, 0 where not recorded (short holds)
+	offContended  = 16 // u64 how often somebody had to sleep for it
+	offWaiters    = 32 // 6 × {u32 token, u32 reserved, u64 Unix ns since which it waits}
+	waiterSize    = 16
+	maxWaiters    = 6
+)
+
+const waitersBit = 1 << 31
+
+// State is a lock as seen from outside, taken without locking: a glimpse.
+type State struct {
+	Owner      uint32 // token, 0 when free
+	Contended  bool   // somebody may be asleep on it
+	Since      time.Time
+	Recoveries uint32
+	Sleeps     uint64
+	Waiters    []Waiter
+}
+
+// Waiter is a process that waits for a lock. Tokens of the dead may be among them.
+type Waiter struct {
+	Token uint32
+	Since time.Time
+}
+
+// Inspect reads the record at off. At most six waiters are recorded.
+func Inspect(s *mem.Span, off int) State {
+	v := s.U32(off + offWord).Load()
+	st := State{
+		Owner:      v &^ waitersBit,
+		Contended:  v&waitersBit != 0,
+		Recoveries: s.U32(off + offRecoveries).Load(),
+		Since:      unixTime(s.U64(off + offSince).Load()),
+		Sleeps:     s.U64(off + offContended).Load(),
+	}
+	for i := range maxWaiters {
+		at := off + offWaiters + i*waiterSize
+		if t := s.U32(at).Load(); t != 0 {
+			st.Waiters = append(st.Waiters, Waiter{t, unixTime(s.U64(at + 8).Load())})
+		}
+	}
+	return st
+}
+
+func unixTime(ns uint64) time.Time {
+	if ns == 0 || ns > 1<<62 {
+		return time.Time{}
+	}
+	return time.Unix(0, int64(ns))
+}
+
+// WakeAll lets everybody who sleeps for the lock at off look around.
+func WakeAll(s *mem.Span, off int) { wake(s.U32(off+offWord), futex.All) }
