@@ -57,6 +57,15 @@ type mux struct {
 	past  timespec
 }
 
+func newMux() *mux {
+	return &mux{
+		list:   make([]*Waiter, 0, muxSize),
+		out:    make([]*Waiter, 0, muxSize),
+		stale:  make([]uint64, 0, muxSize),
+		coming: true,
+	}
+}
+
 // sleepMuxed is Sleep in a multiplexer; w.addr is set.
 func (w *Waiter) sleepMuxed(val uint32, t int64, bound time.Duration, ready Ready) Result {
 	w.place.Store(inMux)
@@ -100,9 +109,13 @@ func (m *mux) poke(w *Waiter) {
 	if mine {
 		m.remove(w, w.orPoked(Woken))
 	}
+	stirred := mine && len(m.list) == 0 && m.stir() // so that it can end
 	m.mu.Unlock()
 	if mine {
 		w.ch <- struct{}{}
+	}
+	if stirred {
+		Wake(&m.control, 1)
 	}
 }
 
@@ -157,7 +170,7 @@ func (m *mux) arm() int {
 		}
 	}
 	n := len(m.list) + 1
-	clear(m.who[n:])
+	clear(m.who[n:]) // lets go of Waiters that are elsewhere by now
 	m.until.set(until)
 	return n
 }

@@ -172,6 +172,73 @@ func kernelKnows(w *Waiter) bool {
 	return w.entry.pos > 0 && !m.coming
 }
 
+// A Poke between the decision for a multiplexer and the entry there.
+func TestPokeBeforeEntry(t *testing.T) {
+	muxedTest(t)
+	var word uint32
+	fastest := time.Hour
+	for range 5 {
+		muxes.mu.Lock()
+		s := fall(&word, 0, time.Hour, new(flag))
+		inTime := eventually(func() bool { return s.w.place.Load() == inMux })
+		s.w.Poke()
+		muxes.mu.Unlock()
+		if !inTime {
+			t.Fatal("not on the way to a multiplexer")
+		}
+		start := time.Now()
+		s.want(t, Poked)
+		fastest = min(fastest, time.Since(start))
+		mustQuietMuxes(t)
+	}
+	if fastest > lookEvery/2 { // the lookout would find it too
+		t.Errorf("took %v", fastest)
+	}
+}
+
+func mustQuietMuxes(t *testing.T) {
+	t.Helper()
+	must(t, "no multiplexer", func() bool { _, _, n := Sleepers(); return n == 0 })
+}
+
+// An entry that comes between arm and the kernel's sleep is seen at once.
+func TestStirWhileFallingAsleep(t *testing.T) {
+	needWaitv(t)
+	m := newMux()
+	n := m.arm()
+	m.mu.Lock()
+	first, second := m.stir(), m.stir()
+	m.mu.Unlock()
+	if !first || second {
+		t.Errorf("stir: %v, then %v; want one wake-up", first, second)
+	}
+	m.until.set(after(now(), time.Second))
+	if _, errno := waitMany(&m.vec[0], n, &m.until); errno != unix.EAGAIN {
+		t.Errorf("slept: %v", errno)
+	}
+}
+
+// A multiplexer ends soon after its last sleeper was poked.
+func TestMuxEnds(t *testing.T) {
+	y := muxedTest(t)
+	var word uint32
+	fastest := time.Hour
+	for range 5 {
+		s := fall(&word, 0, time.Hour, new(flag))
+		y.asleepIn(t, 1)
+		must(t, "armed", func() bool { return kernelKnows(s.w) })
+		start := time.Now()
+		s.w.Poke()
+		s.want(t, Poked)
+		mustQuietMuxes(t)
+		fastest = min(fastest, time.Since(start))
+	}
+	t.Logf("after %v", fastest)
+	if fastest > lookEvery/2 {
+		t.Errorf("took %v", fastest)
+	}
+}
+
 // Memory goes away under one sleeper: it is told, and the others stay.
 func TestFaultAmongMuxed(t *testing.T) {
 	y := muxedTest(t)

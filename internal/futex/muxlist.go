@@ -30,12 +30,7 @@ func (l *muxList) withRoom() *mux {
 			return m
 		}
 	}
-	m := &mux{
-		list:   make([]*Waiter, 0, muxSize),
-		out:    make([]*Waiter, 0, muxSize),
-		stale:  make([]uint64, 0, muxSize),
-		coming: true,
-	}
+	m := newMux()
 	if len(l.list) == 0 {
 		l.stop = make(chan struct{})
 		go l.lookout(l.stop)

@@ -28,6 +28,7 @@
 // victim's runtime are held still meanwhile (they are let go when the main thread blocks in a system call, as it
 // may be waiting for one of them), which keeps the number of instructions the same from run to run. A system call
 // is one step. The binary is the production build, without instrumentation; under the race detector Run skips.
+// The victim runs with GOMAXPROCS=1 and without garbage collection and asynchronous preemption; it sees all CPUs.
 //
 // # Which steps
 //
@@ -40,7 +41,7 @@
 // Positioning uses a hardware breakpoint on an instruction near the wanted one, whose n-th execution the recording
 // knows, and single steps from there; where there are no hardware breakpoints, single steps all the way. A trial
 // that does not end up at the instruction recorded for its step (map order, time, a retry) still counts as a kill,
-// and is counted in Result.Drifted as well.
+// and is made again, up to twice; Result.Drifted counts the steps where that did not help.
 //
 // # Limits
 //

@@ -151,6 +151,7 @@ func (e *explorer) recoverPoints(first *trace) (points, others []point, err erro
 	} else if deaths = deathsOf(first.effects); !e.opt.full {
 		deaths = spread(deaths, 64)
 	}
+	e.res.States = len(deathsOf(first.effects))
 	traces, errs := make([]*trace, len(deaths)), make([]error, len(deaths))
 	hot := make([]map[pageKey]bool, e.opt.Workers)
 	for i := range hot {
@@ -159,9 +160,7 @@ func (e *explorer) recoverPoints(first *trace) (points, others []point, err erro
 	err = e.each(e.opt.Workers, len(deaths), func(w *worker, i int) {
 		traces[i], errs[i] = w.record(roleSecond, deaths[i], first, hot[w.n])
 		if errors.Is(errs[i], errMissed) {
-			stepping := *w
-			stepping.opt.NoBreakpoints = true
-			traces[i], errs[i] = stepping.record(roleSecond, deaths[i], first, hot[w.n])
+			traces[i], errs[i] = w.stepping().record(roleSecond, deaths[i], first, hot[w.n])
 		}
 	})
 	if err != nil {
@@ -223,20 +222,31 @@ func (e *explorer) cover(points, others []point, budget time.Duration) error {
 
 func (e *explorer) try(points []point) error {
 	return e.each(e.opt.Workers, len(points), func(w *worker, i int) {
-		start := time.Now()
-		o := w.try(points[i])
-		spent := time.Since(start)
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		e.busy += spent
-		e.res.add(points[i].mode)
-		if o.drifted {
-			e.res.Drifted++
-		}
-		if o.violation != nil {
-			e.res.violate(*o.violation)
+		for attempt := 1; ; attempt++ {
+			start := time.Now()
+			o := w.try(points[i])
+			e.note(points[i].mode, o, time.Since(start), attempt == attempts)
+			if !o.drifted || o.violation != nil || attempt == attempts {
+				return
+			}
 		}
 	})
+}
+
+// attempts to get to the step that is wanted.
+const attempts = 3
+
+func (e *explorer) note(m Mode, o outcome, spent time.Duration, last bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.busy += spent
+	e.res.add(m)
+	if o.drifted && last {
+		e.res.Drifted++
+	}
+	if o.violation != nil {
+		e.res.violate(*o.violation)
+	}
 }
 
 // each calls f for 0 to n-1, by several workers.

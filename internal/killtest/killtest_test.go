@@ -55,8 +55,9 @@ func TestFindsTornState(t *testing.T) {
 				steps = append(steps, v.Step)
 			}
 			slices.Sort(steps)
+			steps = slices.Compact(steps) // a trial may have been made again
 			first, last := steps[0], steps[len(steps)-1]
-			if opt.Stride == 0 && (len(steps) != last-first+1 || res.Drifted == 0 && res.Kills != res.Instructions+2) {
+			if opt.Stride == 0 && (len(steps) != last-first+1 || res.Kills < res.Instructions+2) {
 				t.Errorf("%s: violations at %v in %d kills over %d instructions", s.Name, steps, res.Kills, res.Instructions)
 			}
 			if first == 0 || last >= res.Instructions {
@@ -81,7 +82,7 @@ func TestTornStateIsBetweenTheStores(t *testing.T) {
 
 func TestSingleCommit(t *testing.T) {
 	res := Run(t, single, Options{})
-	if res.Stride != 1 || res.Effects != 1 || res.Kills != res.Instructions+2 || res.Pauses != res.Kills {
+	if res.Stride != 1 || res.Effects != 1 || res.Kills < res.Instructions+2 || res.Pauses < res.Instructions+2 {
 		t.Errorf("%+v", res)
 	}
 }
@@ -114,8 +115,26 @@ func TestRecoverer(t *testing.T) {
 // TestExact compares where the victim stands, after single steps and after a breakpoint, with what the program
 // must have done by then.
 func TestExact(t *testing.T) {
-	var values [2]map[int]uint64
-	for i, stepwise := range []bool{true, false} {
+	stepwise, instructions := countedAt(t, Options{NoBreakpoints: true, Stride: 1})
+	jumping, _ := countedAt(t, Options{Stride: 1})
+	if len(stepwise) != instructions+1 || stepwise[instructions] != 25 {
+		t.Errorf("%d different steps, %d at the end", len(stepwise), stepwise[instructions])
+	}
+	for k, v := range stepwise {
+		if jumping[k] != v {
+			t.Errorf("step %d: %d by single steps, %d by breakpoint", k, v, jumping[k])
+		}
+		if before := stepwise[k-1]; k > 0 && v != before && v != before+1 {
+			t.Errorf("step %d: %d after %d", k, v, before)
+		}
+	}
+}
+
+// countedAt returns how far the count was at each step. On a busy machine the runtime may have interfered with a
+// trial, so that the run tells nothing.
+func countedAt(t *testing.T, opt Options) (counts map[int]uint64, instructions int) {
+	t.Helper()
+	for range 5 {
 		got := make(chan [2]uint64, 10_000)
 		s := count
 		s.Setup = newToy
@@ -123,26 +142,26 @@ func TestExact(t *testing.T) {
 			got <- [2]uint64{uint64(t.Step), state.(*toy).get(0)}
 			return nil
 		}
-		res := explore(t, s, Options{NoBreakpoints: stepwise, Stride: 1})
-		if res.Drifted > 0 {
-			t.Errorf("%d trials drifted", res.Drifted)
-		}
+		res := explore(t, s, opt)
 		close(got)
-		values[i] = map[int]uint64{}
+		if res.Kills > res.Instructions+2 {
+			continue
+		}
+		counts = map[int]uint64{}
 		for g := range got {
-			values[i][int(g[0])] = g[1]
+			counts[int(g[0])] = g[1]
 		}
-		if len(values[i]) != res.Instructions+1 || values[i][res.Instructions] != 25 {
-			t.Errorf("%d different steps, %d at the end", len(values[i]), values[i][res.Instructions])
-		}
+		return counts, res.Instructions
 	}
-	for k, v := range values[0] {
-		if values[1][k] != v {
-			t.Errorf("step %d: %d by single steps, %d by breakpoint", k, v, values[1][k])
-		}
-		if before := values[0][k-1]; k > 0 && v != before && v != before+1 {
-			t.Errorf("step %d: %d after %d", k, v, before)
-		}
+	t.Fatal("no run without a drift")
+	return nil, 0
+}
+
+// TestDeathReleasesAll: a lock that dies with the process is free when Check runs.
+func TestDeathReleasesAll(t *testing.T) {
+	res := explore(t, locked, Options{Stride: 10})
+	if res.Violations > 0 || res.Syscalls == 0 {
+		t.Errorf("%d system calls, %d violations, first %v", res.Syscalls, res.Violations, res.Found)
 	}
 }
 

@@ -92,14 +92,22 @@ func Markdown(results []Result) string {
 	var trials int
 	for _, r := range results {
 		trials += r.Trials()
-		fmt.Fprintf(&b, "| %s | %s | %d | %d | %d | %d | %d | %d | %s | %s |\n", r.Scenario, strings.Join(r.Covers, ", "),
-			r.Instructions, r.Syscalls, r.Effects, r.Kills, r.Pauses, r.RecoverKills, r.points(), r.verdict())
+		fmt.Fprintf(&b, "| %s | %s | %d | %d | %d | %d | %d | %s | %s | %s |\n", r.Scenario, strings.Join(r.Covers, ", "),
+			r.Instructions, r.Syscalls, r.Effects, r.Kills, r.Pauses, r.recovered(), r.Points(), r.verdict())
 	}
 	fmt.Fprintf(&b, "\n%d scenarios, %d trials.\n", len(results), trials)
 	return b.String()
 }
 
-func (r Result) points() string {
+func (r Result) recovered() string {
+	if r.States == 0 {
+		return "0"
+	}
+	return fmt.Sprintf("%d, at %d of %d states", r.RecoverKills, r.Deaths, r.States)
+}
+
+// Points says which instructions the trials were at.
+func (r Result) Points() string {
 	switch {
 	case r.EffectStride > 1:
 		return fmt.Sprintf("1 in %d effects, 1 in %d others", r.EffectStride, r.Stride)

@@ -12,13 +12,13 @@ type Result struct {
 	Effects      int // of them, those that others can see: system calls, and stores that change shared memory
 
 	Kills, Pauses, RecoverKills int // trials
-	Deaths                      int // places where the first victim died before the recoverer did, in Recover trials
+	Deaths, States              int // Recover trials: where the first victim died; the states that it can leave
 
 	// Of the steps that are not next to an effect, every Stride-th was a trial; 1 means every instruction. It is
 	// the largest stride of the modes that ran. EffectStride is 1 unless the effects were thinned too, under -short.
 	Stride, EffectStride int
 
-	Drifted    int // trials that stopped elsewhere than the recording was at that step
+	Drifted    int // steps at which three trials stopped elsewhere than the recording was
 	Violations int
 	Found      []Violation `json:"-"` // the first 1000 of them
 

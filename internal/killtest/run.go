@@ -33,9 +33,9 @@ func Run(t *testing.T, s Scenario, opt Options) Result {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("%s: %d instructions, %d system calls, %d effects; %d kills, %d pauses, %d recoverer kills after %d deaths; "+
+	t.Logf("%s: %d instructions, %d system calls, %d effects; %d kills, %d pauses, %d recoverer kills (%d deaths, %d states); "+
 		"stride %d, effects %d; %d drifted; %v, %v a trial, %d workers",
-		s.Name, res.Instructions, res.Syscalls, res.Effects, res.Kills, res.Pauses, res.RecoverKills, res.Deaths,
+		s.Name, res.Instructions, res.Syscalls, res.Effects, res.Kills, res.Pauses, res.RecoverKills, res.Deaths, res.States,
 		res.Stride, res.EffectStride, res.Drifted,
 		res.Elapsed.Round(time.Millisecond), res.PerTrial.Round(10*time.Microsecond), res.Workers)
 	if err := coverage.Add(res); err != nil {

@@ -8,7 +8,8 @@ import (
 
 // Scenario is one operation, a victim that performs it, and survivors that judge what is left. Only Name, Prepare
 // and Check are required. Setup, While, After and Check run in the test process, several trials side by side, each
-// with its own Dir; they must return within Options.Timeout and must not call testing.T.
+// with its own Dir, on threads that are bound to one CPU each. They must return within Options.Timeout and must not
+// call testing.T.
 type Scenario struct {
 	Name   string   // unique in the test binary, "queue.Put"
 	Covers []string // the exported operations this covers, as CheckCovered names them: "queue.Raw.Put"
@@ -57,7 +58,7 @@ type Trial struct {
 	Dir  string // where the object lives: on /dev/shm, used by this trial alone, emptied before the next
 	Arg  string // Setup may set it; it arrives as Victim.Arg
 	Mode Mode
-	Step int  // instructions executed by the victim of the operation
+	Step int  // instructions executed by the victim of the operation, and of the call to it
 	Done bool // the operation had completed
 
 	RecoverStep int  // in Recover trials: the same of the second victim
@@ -81,7 +82,7 @@ type Options struct {
 	Phase   int           // of the stride; 0: see the package documentation
 	Budget  time.Duration // for all modes together, beyond the effects, which are always covered; 0: 20 s, 2 s with -short
 	Workers int           // trials side by side; 0: one a CPU
-	Timeout time.Duration // for one trial; 0: 20 s. A trial that takes longer is a violation
+	Timeout time.Duration // for a callback, and for a victim that makes no step; 0: 20 s. More is a violation
 	Dir     string        // where to make the trials' directories; "": /dev/shm
 
 	NoBreakpoints bool // position by single steps alone

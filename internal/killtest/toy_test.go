@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"time"
 	"unsafe"
+
+	"golang.org/x/sys/unix"
 )
 
 // toy is a page of shared counters.
@@ -40,6 +42,10 @@ func (y *toy) word(i int) *uint64 { return (*uint64)(unsafe.Pointer(&y.mem[8*i])
 func (y *toy) get(i int) uint64 { return atomic.LoadUint64(y.word(i)) }
 
 func (y *toy) set(i int, v uint64) { atomic.StoreUint64(y.word(i), v) }
+
+func (y *toy) lock() error {
+	return unix.FcntlFlock(y.file.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK})
+}
 
 // far is the index of a word in a page that nobody expects to change.
 const far = 2 * pageSize / 8
@@ -182,6 +188,17 @@ var (
 		}),
 	}
 
+	// locked holds a lock of an open file description, which the kernel releases on death.
+	locked = Scenario{
+		Name: "locked", Setup: newToy,
+		Prepare: on(func(y *toy) error { return y.lock() }),
+		Check: func(_ *Trial, state any) error {
+			if err := state.(*toy).lock(); err != nil {
+				return fmt.Errorf("dead, and the lock is taken: %w", err)
+			}
+			return nil
+		},
+	}
 	// moody takes its mood from the trial.
 	moody = Scenario{
 		Name: "moody",
@@ -198,7 +215,7 @@ var (
 
 	panics = failing("panics", func() error { panic("ouch") })
 	errs   = failing("errs", func() error { return errors.New("ouch") })
-	exits  = failing("exits", func() error { os.Exit(0); return nil })
+	exits  = failing("exits", func() error { syscall.Exit(0); return nil })
 	dies   = failing("dies", func() error { return syscall.Kill(os.Getpid(), syscall.SIGKILL) })
 	sleeps = failing("sleeps", func() error { time.Sleep(time.Hour); return nil })
 	spins  = failing("spins", func() error {
@@ -212,7 +229,7 @@ var (
 	}
 
 	toys = []Scenario{
-		torn, tornFar, single, files, intent, hasty, count, helped, large, moody,
+		torn, tornFar, single, files, intent, hasty, count, helped, large, locked, moody,
 		panics, errs, exits, dies, sleeps, spins, unprepared,
 	}
 )

@@ -36,6 +36,7 @@ type tracee struct {
 	done     bool // stopped at the second marker
 	gone     bool // reaped
 
+	timeout  time.Duration
 	watchdog *time.Timer
 	expired  atomic.Bool
 	held     atomic.Bool // frozen is in use
@@ -64,7 +65,7 @@ func start(im *image, attr *os.ProcAttr, home, pin *unix.CPUSet, timeout time.Du
 	if err != nil {
 		return nil, fmt.Errorf("start victim: %w", err)
 	}
-	t := &tracee{proc: proc, pid: proc.Pid, im: im, home: home}
+	t := &tracee{proc: proc, pid: proc.Pid, im: im, home: home, timeout: timeout}
 	t.watchdog = time.AfterFunc(timeout, func() {
 		t.expired.Store(true)
 		if !t.held.Load() { // else wait and step look at expired: a leader cannot be reaped before its traced threads
@@ -193,7 +194,9 @@ func (t *tracee) step() error {
 		}
 		t.signal = int(sig) // stopped before the instruction, not after it
 	}
-	t.steps++
+	if t.steps++; t.steps%1024 == 0 {
+		t.watchdog.Reset(t.timeout) // stepping takes what it takes
+	}
 	if enters {
 		t.syscalls++
 	}
@@ -219,7 +222,7 @@ var errMissed = errors.New("breakpoint was not reached")
 // runTo runs until the instruction at pc is about to be executed for the n-th time, n counting from 1.
 func (t *tracee) runTo(pc uint64, n int) error {
 	if err := t.setBreakpoint(pc); err != nil {
-		return fmt.Errorf("breakpoint: %w", err)
+		return fmt.Errorf("%w: %w", errMissed, err)
 	}
 	for {
 		if err := t.runToTrap(false); err != nil {

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -28,6 +29,7 @@ type worker struct {
 	output  *os.File // of the victims
 	home    unix.CPUSet
 	pin     unix.CPUSet
+	missed  int                // breakpoints
 	stalled func(trial string) // a callback does not return
 }
 
@@ -74,11 +76,19 @@ func newWorker(s *Scenario, opt Options, im *image, base string, n int) (*worker
 	if err != nil {
 		return nil, errors.Join(err, w.stdin.Close())
 	}
-	w.env = append(os.Environ(),
+	w.env = append(environ("GODEBUG", "GOGC", "GOMAXPROCS", "GOTRACEBACK"),
 		"GODEBUG="+os.Getenv("GODEBUG")+",asyncpreemptoff=1",
-		"GOGC=off", "GOTRACEBACK=single",
+		"GOGC=off", "GOMAXPROCS=1", "GOTRACEBACK=single",
 		envVictim+"="+s.Name, envDir+"="+w.dir)
 	return w, nil
+}
+
+// environ is ours without some variables: of a variable that is set twice, Go takes the first.
+func environ(without ...string) []string {
+	return slices.DeleteFunc(os.Environ(), func(kv string) bool {
+		key, _, _ := strings.Cut(kv, "=")
+		return slices.Contains(without, key)
+	})
 }
 
 func (w *worker) close() {
@@ -166,15 +176,23 @@ func (w *worker) stopAt(r role, t *Trial, tr *trace, k int) (v *tracee, same boo
 func (w *worker) try(p point) outcome {
 	o, err := w.trial(p)
 	if errors.Is(err, errMissed) {
-		// The operation took another way this time, past the breakpoint: step all the way.
-		stepping := *w
-		stepping.opt.NoBreakpoints = true
-		o, err = stepping.trial(p)
+		o, err = w.stepping().trial(p)
 	}
 	if err != nil {
 		o.violation = &Violation{Mode: p.mode, Step: p.k, RecoverStep: p.k2, Err: err}
 	}
 	return o
+}
+
+// stepping is the worker for when a breakpoint was missed: the operation took another way this time. If that
+// happens again and again, there are no breakpoints on this machine.
+func (w *worker) stepping() *worker {
+	if w.missed++; w.missed >= 20 {
+		w.opt.NoBreakpoints = true
+	}
+	c := *w
+	c.opt.NoBreakpoints = true
+	return &c
 }
 
 // trial performs one trial. An error means that it did not take place.

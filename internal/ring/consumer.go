@@ -98,6 +98,48 @@ func (c *Consumer) Get(ctx context.Context, dst []byte) ([]byte, error) {
 	}
 }
 
+// TryGet is Get without waiting; errs.ErrEmpty when there is nothing now.
+func (c *Consumer) TryGet(dst []byte) ([]byte, error) {
+	b, err := c.Next()
+	if err == errs.ErrEmpty {
+		if err := c.r.Drained(c.next); err != nil {
+			return dst, err
+		}
+	}
+	if err != nil {
+		return dst, err
+	}
+	dst = append(dst, b...)
+	c.Commit()
+	return dst, nil
+}
+
+// Peek is Next, waiting for a record.
+func (c *Consumer) Peek(ctx context.Context) ([]byte, error) {
+	for {
+		b, err := c.Next()
+		if err != errs.ErrEmpty {
+			return b, err
+		}
+		if err := c.Wait(ctx); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// GetMany is as Ring.GetMany, for the holder of an exclusive handle.
+func (c *Consumer) GetMany(ctx context.Context, most int, f func([]byte) error) (n int, err error) {
+	for {
+		n, err = c.TakeMany(most, f)
+		if err != errs.ErrEmpty {
+			return n, err
+		}
+		if err := c.Wait(ctx); err != nil {
+			return 0, err
+		}
+	}
+}
+
 // over reports whether a consumer of the empty ring should ask Drained. A producer that is busy in a
 // closed ring will wake it.
 func (r *Ring) over() bool {

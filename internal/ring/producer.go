@@ -236,6 +236,40 @@ func (p *Producer) Put(ctx context.Context, b []byte) error {
 	}
 }
 
+// PutAll puts messages in order, as many as fit at a time, each such part as one commit, for the
+// holder of an exclusive handle. It returns how many were put.
+func (p *Producer) PutAll(ctx context.Context, msgs [][]byte) (n int, err error) {
+	for _, m := range msgs {
+		if err := p.r.Fits(len(m)); err != nil {
+			return 0, err
+		}
+	}
+	for n < len(msgs) {
+		k, err := p.AddMany(msgs[n:])
+		n += k
+		if err == errs.ErrFull {
+			err = p.waitRoom(ctx, len(msgs[n]))
+		}
+		if err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+// ReserveWait is Reserve, waiting for room.
+func (p *Producer) ReserveWait(ctx context.Context, n int) ([]byte, error) {
+	for {
+		b, err := p.Reserve(n)
+		if err != errs.ErrFull {
+			return b, err
+		}
+		if err := p.waitRoom(ctx, n); err != nil {
+			return nil, err
+		}
+	}
+}
+
 // waitRoom is Wait, preceded by taking back what acknowledged records occupy.
 func (p *Producer) waitRoom(ctx context.Context, n int) error {
 	if err := p.r.check(true); err != nil {

@@ -120,6 +120,45 @@ func (r *Ring) Empty() bool {
 	return pos&7 == 0 && r.word(pos).Load() == 0
 }
 
+// Get appends the next message to dst and takes it, waiting for one.
+func (r *Ring) Get(ctx context.Context, dst []byte) ([]byte, error) {
+	for {
+		if r.Empty() {
+			if err := r.Drained(r.taken.Load()); err != nil {
+				return dst, err
+			}
+			if err := r.waitEmpty(ctx); err != nil {
+				return dst, err
+			}
+		}
+		if _, err := r.ConsumerLock.Lock(ctx); err != nil {
+			return dst, err
+		}
+		msg, err := r.getUnlock(dst)
+		if err != errs.ErrEmpty {
+			return msg, err
+		}
+	}
+}
+
+func (r *Ring) getUnlock(dst []byte) ([]byte, error) {
+	defer r.ConsumerLock.Unlock()
+	if err := r.check(false); err != nil {
+		return dst, err
+	}
+	var c Consumer
+	if err := c.Resume(r); err != nil {
+		return dst, err
+	}
+	b, err := c.Next()
+	if err != nil {
+		return dst, err
+	}
+	dst = append(dst, b...)
+	c.Commit()
+	return dst, nil
+}
+
 // GetMany takes up to most messages that are there, at least one, waiting for the first. f is called
 // with each payload in place, under the lock: it must be quick and must not keep the slice. An error
 // of f ends the batch; the message that it refused counts as taken.

@@ -19,7 +19,8 @@ Each operation was run in a process of its own under ptrace, single-stepped, and
 death survivors used the object and checked its invariants. *Effects* are the instructions that others can see:
 system calls, and stores that change shared memory. The process died right before and right after each of them, and
 at the other instructions as the column *points* says. *Pauses* stop the process there instead and let it go on
-later; *recoverer kills* kill the process that repairs after a first death. Each is a trial with fresh processes.
+later; *recoverer kills* kill the process that repairs, after a first death in one of the states that can be left
+behind. Each is a trial with fresh processes.
 
 `
 

@@ -1,0 +1,186 @@
+package queue
+
+import (
+	"context"
+	"fmt"
+	"iter"
+
+	"github.com/shiplap-ipc/shiplap/internal/errs"
+	"github.com/shiplap-ipc/shiplap/internal/mem"
+	"github.com/shiplap-ipc/shiplap/internal/object"
+	"github.com/shiplap-ipc/shiplap/internal/ring"
+	"github.com/shiplap-ipc/shiplap/internal/wait"
+)
+
+// RawConsumer holds the consuming side of a queue without Ack until it is closed or its process
+// ends. One goroutine at a time may use it; Close may be called from any.
+type RawConsumer struct {
+	q      *Raw
+	sess   wait.Session
+	ring   *ring.Ring
+	pin    object.Pin
+	c      ring.Consumer
+	peeked bool
+}
+
+// Consumer takes the consuming side for this handle alone, waiting while somebody else has it. A
+// queue with Ack has none (shiplap.ErrUnsupported): there, deliveries are already exclusive.
+func (q *Raw) Consumer(ctx context.Context) (*RawConsumer, error) {
+	if q.ring.Ack() {
+		return nil, fmt.Errorf("queue %q: %w: a queue with acknowledgement has no exclusive consumer; use Receive", q.obj.Name, errs.ErrUnsupported)
+	}
+	if err := q.enter(); err != nil {
+		return nil, err
+	}
+	c := &RawConsumer{q: q}
+	c.sess.Check = q.obj.Err
+	c.ring = view(q.obj, q.mode, &c.sess)
+	c.pin.Init(c.free)
+	err := guarded(func() error {
+		if _, err := q.ring.ConsumerLock.Lock(ctx); err != nil {
+			return err
+		}
+		if err := c.c.Resume(c.ring); err != nil {
+			q.ring.ConsumerLock.Unlock()
+			return err
+		}
+		c.ring.ConsumerLock.MarkSince()
+		return nil
+	})
+	if err != nil {
+		q.obj.Gate.Leave()
+		return nil, q.explain(err)
+	}
+	if err := q.adopt(c); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+func (c *RawConsumer) free() {
+	_ = guarded(func() error {
+		c.ring.ConsumerLock.UnlockLong()
+		return nil
+	})
+	c.q.obj.Gate.Leave()
+}
+
+// Close gives the side to the next. A Get that waits returns shiplap.ErrClosed. A message that was
+// peeked at and not released stays in the queue, and the side taken until Release.
+func (c *RawConsumer) Close() error {
+	c.sess.Interrupt(errs.ErrClosed)
+	if !c.pin.Close() {
+		return errs.ErrClosed
+	}
+	c.q.disown(c)
+	return nil
+}
+
+func (c *RawConsumer) misuse() error {
+	if c.peeked {
+		return fmt.Errorf("queue %q: %w: a message that was peeked at is not released", c.q.obj.Name, errs.ErrConflict)
+	}
+	return c.q.explain(errs.ErrClosed)
+}
+
+// Get appends the next message to dst, waiting for one.
+func (c *RawConsumer) Get(ctx context.Context, dst []byte) (msg []byte, err error) {
+	if c.peeked || !c.pin.Enter() {
+		return dst, c.misuse()
+	}
+	defer c.pin.Leave()
+	g := mem.Protect()
+	defer g.Recover(&err)
+	if msg, err = c.c.Get(ctx, dst); err != nil {
+		err = c.q.explain(err)
+	}
+	g.Done = true
+	return msg, err
+}
+
+// TryGet appends the next message to dst; shiplap.ErrEmpty when there is none now.
+func (c *RawConsumer) TryGet(dst []byte) (msg []byte, err error) {
+	if c.peeked || !c.pin.Enter() {
+		return dst, c.misuse()
+	}
+	defer c.pin.Leave()
+	g := mem.Protect()
+	defer g.Recover(&err)
+	if msg, err = c.c.TryGet(dst); err != nil {
+		err = c.q.explain(err)
+	}
+	g.Done = true
+	return msg, err
+}
+
+// GetMany is as Raw.GetMany.
+func (c *RawConsumer) GetMany(ctx context.Context, most int, f func(msg []byte) error) (n int, err error) {
+	if c.peeked || !c.pin.Enter() {
+		return 0, c.misuse()
+	}
+	defer c.pin.Leave()
+	g := mem.Protect()
+	defer g.Recover(&err)
+	n, err = c.c.GetMany(ctx, most, f)
+	err = c.q.explain(err)
+	g.Done = true
+	return n, err
+}
+
+// Peek waits for the next message and returns it in the queue's own memory, to be read in place.
+// It is taken by Release.
+func (c *RawConsumer) Peek(ctx context.Context) (view []byte, err error) {
+	if c.peeked || !c.pin.Enter() {
+		return nil, c.misuse()
+	}
+	defer func() {
+		if err != nil {
+			c.pin.Leave()
+		}
+	}()
+	g := mem.Protect()
+	defer g.Recover(&err)
+	view, err = c.c.Peek(ctx)
+	g.Done = true
+	if err != nil {
+		return nil, c.q.explain(err)
+	}
+	c.peeked = true
+	c.pin.Lend()
+	return view, nil
+}
+
+// Release takes the message that was peeked at; its memory may be overwritten from now on.
+func (c *RawConsumer) Release() error { return c.release(true) }
+
+// Unpeek leaves the message that was peeked at in the queue.
+func (c *RawConsumer) Unpeek() error { return c.release(false) }
+
+func (c *RawConsumer) release(take bool) (err error) {
+	if !c.peeked {
+		return fmt.Errorf("queue %q: %w: nothing was peeked at", c.q.obj.Name, errs.ErrConflict)
+	}
+	c.peeked = false
+	defer c.pin.Return()
+	g := mem.Protect()
+	defer g.Recover(&err)
+	if take {
+		c.c.Commit()
+	} else {
+		c.c.Back()
+	}
+	g.Done = true
+	return nil
+}
+
+// All is as Raw.All.
+func (c *RawConsumer) All(ctx context.Context) iter.Seq2[[]byte, error] {
+	return untilClosed(func() ([]byte, error) { return c.Get(ctx, nil) })
+}
+
+// String names the consumer's queue.
+func (c *RawConsumer) String() string { return "consumer of " + c.q.String() }
+
+// Stats is as Raw.Stats.
+func (c *RawConsumer) Stats() (Stats, error) { return c.q.Stats() }

@@ -1,0 +1,87 @@
+package queue
+
+import (
+	"context"
+	"fmt"
+	"iter"
+
+	"github.com/shiplap-ipc/shiplap/internal/errs"
+	"github.com/shiplap-ipc/shiplap/internal/ring"
+)
+
+// RawDelivery is a message in this process's hands, from a queue with Ack. Either Ack or Nack ends it;
+// if the process dies before, or closes the handle, the message goes to the next consumer.
+type RawDelivery struct {
+	q     *Raw
+	lease ring.Lease
+	// Body is a copy of the message.
+	Body []byte
+	// Count is how often it was handed out, 1 for the first time.
+	Count int
+}
+
+// Receive hands out the next message, waiting for one: first those that were given back or whose
+// consumer died, then new ones. shiplap.ErrClosed says that the queue is closed and everything in it
+// acknowledged. The queue must have been made with Ack.
+func (q *Raw) Receive(ctx context.Context) (*RawDelivery, error) {
+	return q.receive(func() (ring.Lease, error) { return q.ring.Lease(ctx, false) })
+}
+
+// TryReceive is Receive without waiting; shiplap.ErrEmpty when there is nothing now.
+func (q *Raw) TryReceive() (*RawDelivery, error) {
+	return q.receive(func() (ring.Lease, error) { return q.ring.TryLease(nil) })
+}
+
+func (q *Raw) receive(lease func() (ring.Lease, error)) (d *RawDelivery, err error) {
+	if !q.ring.Ack() {
+		return nil, fmt.Errorf("queue %q: %w: it was made without acknowledgement; use Get", q.obj.Name, errs.ErrUnsupported)
+	}
+	err = q.call(func() error {
+		ls, err := lease()
+		if err != nil {
+			return err
+		}
+		d = &RawDelivery{q: q, lease: ls, Count: ls.Count, Body: append([]byte(nil), q.ring.Payload(ls)...)}
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		if q.closed {
+			_ = q.ring.Settle(ls, false, false)
+			return errs.ErrClosed
+		}
+		q.leases[ls.Pos] = ls
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// Ack takes the message away for good. A second Ack or Nack is shiplap.ErrConflict.
+func (d *RawDelivery) Ack() error { return d.settle(true) }
+
+// Nack gives the message to the next consumer.
+func (d *RawDelivery) Nack() error { return d.settle(false) }
+
+func (d *RawDelivery) settle(done bool) error {
+	d.q.mu.Lock()
+	ls, ok := d.q.leases[d.lease.Pos]
+	if ok = ok && ls == d.lease; ok {
+		delete(d.q.leases, d.lease.Pos)
+	}
+	closed := d.q.closed
+	d.q.mu.Unlock()
+	if closed {
+		return fmt.Errorf("queue %q: %w: its deliveries went to the next consumer", d.q.obj.Name, errs.ErrClosed)
+	}
+	if !ok {
+		return fmt.Errorf("queue %q: %w: the delivery was settled before", d.q.obj.Name, errs.ErrConflict)
+	}
+	return d.q.call(func() error { return d.q.ring.Settle(d.lease, done, false) })
+}
+
+// Deliveries yields deliveries until the queue is closed and everything acknowledged, or until an error,
+// which comes last.
+func (q *Raw) Deliveries(ctx context.Context) iter.Seq2[*RawDelivery, error] {
+	return untilClosed(func() (*RawDelivery, error) { return q.Receive(ctx) })
+}

@@ -1,0 +1,214 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"reflect"
+	"sync"
+
+	"github.com/shiplap-ipc/shiplap"
+	"github.com/shiplap-ipc/shiplap/internal/mem"
+	"github.com/shiplap-ipc/shiplap/internal/schema"
+)
+
+var bytesType = reflect.TypeFor[[]byte]()
+
+// Queue is an open queue of elements of type T. All methods may be called concurrently.
+type Queue[T any] struct {
+	raw  *Raw
+	c    coder[T]
+	bufs sync.Pool // of *[]byte
+}
+
+// Create makes a queue; shiplap.ErrExist when the name is taken.
+func Create[T any](d *shiplap.Domain, name string, opt *Options) (*Queue[T], error) {
+	c, err := newCoder[T](opt)
+	if err != nil {
+		return nil, fmt.Errorf("create queue %q: %w", name, err)
+	}
+	raw, err := create(d, name, opt, c.desc)
+	if err != nil {
+		return nil, err
+	}
+	return &Queue[T]{raw: raw, c: c}, nil
+}
+
+// Open opens a queue; shiplap.ErrIncompatible when its elements are not T's, byte for byte.
+func Open[T any](d *shiplap.Domain, name string, opt *Options) (*Queue[T], error) {
+	c, err := newCoder[T](opt)
+	if err != nil {
+		return nil, fmt.Errorf("open queue %q: %w", name, err)
+	}
+	raw, err := open(d, name, opt)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.matches(raw); err != nil {
+		raw.Close()
+		return nil, fmt.Errorf("open queue %q: %w", name, err)
+	}
+	return &Queue[T]{raw: raw, c: c}, nil
+}
+
+// OpenOrCreate opens the queue, or makes it if it does not exist.
+func OpenOrCreate[T any](d *shiplap.Domain, name string, opt *Options) (*Queue[T], error) {
+	return openOrCreate(
+		func() (*Queue[T], error) { return Open[T](d, name, opt) },
+		func() (*Queue[T], error) { return Create[T](d, name, opt) })
+}
+
+// Raw is the same queue in bytes. It shares the handle: closing one closes both.
+func (q *Queue[T]) Raw() *Raw { return q.raw }
+
+// String names the queue.
+func (q *Queue[T]) String() string { return q.raw.String() }
+
+// Stats is as Raw.Stats.
+func (q *Queue[T]) Stats() (Stats, error) { return q.raw.Stats() }
+
+// Close closes this handle: see Raw.Close.
+func (q *Queue[T]) Close() error { return q.raw.Close() }
+
+// CloseQueue closes the queue for everybody: see Raw.CloseQueue.
+func (q *Queue[T]) CloseQueue() error { return q.raw.CloseQueue() }
+
+func (q *Queue[T]) buf() *[]byte {
+	if b, _ := q.bufs.Get().(*[]byte); b != nil {
+		return b
+	}
+	return new([]byte)
+}
+
+// Put puts v, waiting while the queue is full or somebody else holds the producing side.
+func (q *Queue[T]) Put(ctx context.Context, v T) error {
+	if q.c.desc.Fixed {
+		return q.raw.Put(ctx, mem.AsBytes(&v))
+	}
+	return q.encoded(v, func(b []byte) error { return q.raw.Put(ctx, b) })
+}
+
+// TryPut puts v if there is room now: see Raw.TryPut.
+func (q *Queue[T]) TryPut(v T) error {
+	if q.c.desc.Fixed {
+		return q.raw.TryPut(mem.AsBytes(&v))
+	}
+	return q.encoded(v, q.raw.TryPut)
+}
+
+func (q *Queue[T]) encoded(v T, put func([]byte) error) error {
+	if b, ok := q.c.asBytes(&v); ok {
+		return put(b)
+	}
+	buf := q.buf()
+	defer q.bufs.Put(buf)
+	b, err := q.c.append((*buf)[:0], v)
+	if err != nil {
+		return fmt.Errorf("queue %q: %w", q.raw.Name(), err)
+	}
+	*buf = b
+	return put(b)
+}
+
+// PutMany puts all values, in order: see Raw.PutMany.
+func (q *Queue[T]) PutMany(ctx context.Context, vs []T) (n int, err error) {
+	msgs, err := q.c.many(vs)
+	if err != nil {
+		return 0, fmt.Errorf("queue %q: %w", q.raw.Name(), err)
+	}
+	return q.raw.PutMany(ctx, msgs)
+}
+
+// Get takes the next element, waiting for one: see Raw.Get. An element that cannot be decoded is an
+// error, and is gone.
+func (q *Queue[T]) Get(ctx context.Context) (v T, err error) {
+	err = q.GetInto(ctx, &v)
+	return v, err
+}
+
+// GetInto is Get into *v, whose memory is used again where that is possible: with []byte and types
+// of fixed layout nothing is allocated.
+func (q *Queue[T]) GetInto(ctx context.Context, v *T) error {
+	return q.decoded(v, func(dst []byte) ([]byte, error) { return q.raw.Get(ctx, dst) })
+}
+
+// TryGet takes the next element if there is one: see Raw.TryGet.
+func (q *Queue[T]) TryGet() (v T, err error) {
+	err = q.decoded(&v, q.raw.TryGet)
+	return v, err
+}
+
+func (q *Queue[T]) decoded(v *T, get func([]byte) ([]byte, error)) error {
+	if p, ok := any(v).(*[]byte); ok && q.c.desc.Codec == schema.Raw {
+		b, err := get((*p)[:0])
+		if err == nil {
+			*p = b
+		}
+		return err
+	}
+	buf := q.buf()
+	defer q.bufs.Put(buf)
+	b, err := get((*buf)[:0])
+	if err != nil {
+		return err
+	}
+	*buf = b
+	if err := q.c.decode(b, v); err != nil {
+		return fmt.Errorf("queue %q: %w", q.raw.Name(), err)
+	}
+	return nil
+}
+
+// GetMany takes up to most elements, at least one, waiting for the first.
+func (q *Queue[T]) GetMany(ctx context.Context, most int) (vs []T, err error) {
+	_, err = q.raw.GetMany(ctx, most, func(b []byte) error {
+		var v T
+		if err := q.c.decode(b, &v); err != nil {
+			return err
+		}
+		vs = append(vs, v)
+		return nil
+	})
+	return vs, err
+}
+
+// All yields elements until the queue is closed and drained, or until an error, which comes last.
+func (q *Queue[T]) All(ctx context.Context) iter.Seq2[T, error] {
+	return untilClosed(func() (T, error) { return q.Get(ctx) })
+}
+
+// Delivery is an element in this process's hands, from a queue with Ack: see RawDelivery.
+type Delivery[T any] struct {
+	*RawDelivery
+	// Value is the element.
+	Value T
+}
+
+// Receive hands out the next element: see Raw.Receive. One that cannot be decoded is an error; it
+// is acknowledged, for it would never decode.
+func (q *Queue[T]) Receive(ctx context.Context) (*Delivery[T], error) {
+	return q.delivery(q.raw.Receive(ctx))
+}
+
+// TryReceive is Receive without waiting.
+func (q *Queue[T]) TryReceive() (*Delivery[T], error) {
+	return q.delivery(q.raw.TryReceive())
+}
+
+func (q *Queue[T]) delivery(d *RawDelivery, err error) (*Delivery[T], error) {
+	if err != nil {
+		return nil, err
+	}
+	t := &Delivery[T]{RawDelivery: d}
+	if err := q.c.decode(d.Body, &t.Value); err != nil {
+		return nil, errors.Join(fmt.Errorf("queue %q: %w", q.raw.Name(), err), d.Ack())
+	}
+	return t, nil
+}
+
+// Deliveries yields deliveries until the queue is closed and everything acknowledged, or until an error,
+// which comes last.
+func (q *Queue[T]) Deliveries(ctx context.Context) iter.Seq2[*Delivery[T], error] {
+	return untilClosed(func() (*Delivery[T], error) { return q.Receive(ctx) })
+}

@@ -1,0 +1,362 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"sync"
+
+	"github.com/shiplap-ipc/shiplap"
+	"github.com/shiplap-ipc/shiplap/internal/errs"
+	"github.com/shiplap-ipc/shiplap/internal/mem"
+	"github.com/shiplap-ipc/shiplap/internal/object"
+	"github.com/shiplap-ipc/shiplap/internal/ring"
+	"github.com/shiplap-ipc/shiplap/internal/schema"
+	"github.com/shiplap-ipc/shiplap/internal/wait"
+)
+
+// Raw is an open queue in bytes. All methods may be called concurrently.
+type Raw struct {
+	obj  *object.Object
+	ring *ring.Ring
+	mode wait.Mode
+
+	mu        sync.Mutex
+	exclusive map[interface{ Close() error }]struct{} // handles to close with this one
+	leases    map[uint64]ring.Lease                   // deliveries not settled yet
+	closed    bool
+}
+
+func space(d *shiplap.Domain) *object.Space { return object.OfDomain(d) }
+
+// CreateRaw makes a queue of bytes; shiplap.ErrExist when the name is taken.
+func CreateRaw(d *shiplap.Domain, name string, opt *Options) (*Raw, error) {
+	desc, err := schema.Describe(bytesType, schema.Raw)
+	if err != nil {
+		return nil, err
+	}
+	return create(d, name, opt, desc)
+}
+
+// OpenRaw opens a queue of any type to put and take its messages as bytes.
+func OpenRaw(d *shiplap.Domain, name string, opt *Options) (*Raw, error) {
+	return open(d, name, opt)
+}
+
+func create(d *shiplap.Domain, name string, opt *Options, desc schema.Descriptor) (*Raw, error) {
+	if opt == nil {
+		opt = &Options{}
+	}
+	spec, err := opt.spec(desc)
+	if err != nil {
+		return nil, fmt.Errorf("create queue %q: %w", name, err)
+	}
+	o, err := space(d).Create(name, spec)
+	if err != nil {
+		return nil, err
+	}
+	return newRaw(o, opt), nil
+}
+
+func open(d *shiplap.Domain, name string, opt *Options) (*Raw, error) {
+	if opt == nil {
+		opt = &Options{}
+	}
+	o, err := space(d).Open(name, object.Queue, parts)
+	if err != nil {
+		return nil, err
+	}
+	return newRaw(o, opt), nil
+}
+
+// openOrCreate opens what is there or makes it; of two that make it at once one opens the other's.
+func openOrCreate[Q any](open, create func() (Q, error)) (Q, error) {
+	for {
+		q, err := open()
+		if !errors.Is(err, fs.ErrNotExist) {
+			return q, err
+		}
+		q, err = create()
+		if !errors.Is(err, fs.ErrExist) {
+			return q, err
+		}
+	}
+}
+
+func newRaw(o *object.Object, opt *Options) *Raw {
+	mode := opt.Wait
+	if mode == shiplap.WaitAdaptive {
+		mode = o.Space.Mode
+	}
+	return &Raw{obj: o, mode: mode, ring: view(o, mode, &o.Sess),
+		exclusive: map[interface{ Close() error }]struct{}{}, leases: map[uint64]ring.Lease{}}
+}
+
+func view(o *object.Object, mode wait.Mode, sess *wait.Session) *ring.Ring {
+	return ring.Open(ring.Config{
+		Ctl: o.Ctl, Base: ringBase, Area: o.Region.Span(1), State: o.Word, Ack: o.Params[paramAck] == 1,
+		Owners: o.Space.Table, Sess: sess, Mode: mode,
+	})
+}
+
+// enter lets a call in; when ok, leave must follow.
+func (q *Raw) enter() error {
+	if !q.obj.Gate.Enter() {
+		return fmt.Errorf("queue %q: %w", q.obj.Name, errs.ErrClosed)
+	}
+	return nil
+}
+
+// explain says what an error is about; the frequent ones are returned as they are.
+func (q *Raw) explain(err error) error {
+	switch err {
+	case nil, errs.ErrFull, errs.ErrEmpty, errs.ErrBusy, context.Canceled, context.DeadlineExceeded:
+		return err
+	}
+	if errors.Is(err, errs.ErrCorrupt) {
+		return q.obj.Explain(err)
+	}
+	return fmt.Errorf("queue %q: %w", q.obj.Name, err)
+}
+
+// call runs f inside the gate and under the fault guard. The hot paths spell it out.
+func (q *Raw) call(f func() error) (err error) {
+	if err := q.enter(); err != nil {
+		return err
+	}
+	defer q.obj.Gate.Leave()
+	err = guarded(f)
+	return q.explain(err)
+}
+
+func guarded(f func() error) (err error) {
+	g := mem.Protect()
+	defer g.Recover(&err)
+	err = f()
+	g.Done = true
+	return err
+}
+
+// Name is the name of the queue.
+func (q *Raw) Name() string { return q.obj.Name }
+
+// Type is the descriptor of its elements.
+func (q *Raw) Type() string { return q.obj.Desc }
+
+// Ack reports whether deliveries have to be acknowledged.
+func (q *Raw) Ack() bool { return q.ring.Ack() }
+
+// MaxMessage is the longest message that fits, in bytes.
+func (q *Raw) MaxMessage() int { return q.ring.MaxPayload() }
+
+// String names the queue.
+func (q *Raw) String() string { return fmt.Sprintf("queue %q of %s", q.obj.Name, q.obj.Desc) }
+
+// TryPut puts a copy of b if there is room now (else shiplap.ErrFull) and nobody holds the producing side
+// (else shiplap.ErrBusy).
+func (q *Raw) TryPut(b []byte) (err error) {
+	if err := q.enter(); err != nil {
+		return err
+	}
+	defer q.obj.Gate.Leave()
+	g := mem.Protect()
+	defer g.Recover(&err)
+	err = q.explain(q.ring.TryPut(b))
+	g.Done = true
+	return err
+}
+
+// Put puts a copy of b, waiting while the queue is full or somebody else holds the producing side.
+// With an error nothing was put.
+func (q *Raw) Put(ctx context.Context, b []byte) (err error) {
+	if err := q.enter(); err != nil {
+		return err
+	}
+	defer q.obj.Gate.Leave()
+	g := mem.Protect()
+	defer g.Recover(&err)
+	err = q.explain(q.ring.Put(ctx, b))
+	g.Done = true
+	return err
+}
+
+// PutMany puts copies of all messages, in order; those that fit at a time become visible at once. With an
+// error, n says how many were put.
+func (q *Raw) PutMany(ctx context.Context, msgs [][]byte) (n int, err error) {
+	if err := q.enter(); err != nil {
+		return 0, err
+	}
+	defer q.obj.Gate.Leave()
+	g := mem.Protect()
+	defer g.Recover(&err)
+	n, err = q.ring.PutMany(ctx, msgs)
+	err = q.explain(err)
+	g.Done = true
+	return n, err
+}
+
+// TryGet appends the next message to dst; shiplap.ErrEmpty when there is none now, shiplap.ErrBusy when
+// somebody holds the consuming side, shiplap.ErrClosed when the queue is closed and drained.
+func (q *Raw) TryGet(dst []byte) (msg []byte, err error) {
+	msg = dst
+	err = q.call(func() error {
+		if q.ring.Ack() {
+			return q.leaseNow(nil, &msg)
+		}
+		_, err := q.ring.TryGetMany(nil, 1, func(b []byte) error {
+			msg = append(msg, b...)
+			return nil
+		})
+		return err
+	})
+	return msg, err
+}
+
+// Get appends the next message to dst, waiting for one. shiplap.ErrClosed says that the queue is closed
+// and drained. On a queue with Ack the message is acknowledged as it is handed out; use Receive to
+// do that when the work is done.
+func (q *Raw) Get(ctx context.Context, dst []byte) (msg []byte, err error) {
+	if err := q.enter(); err != nil {
+		return dst, err
+	}
+	defer q.obj.Gate.Leave()
+	g := mem.Protect()
+	defer g.Recover(&err)
+	if q.ring.Ack() {
+		msg = dst
+		err = q.leaseNow(ctx, &msg)
+	} else {
+		msg, err = q.ring.Get(ctx, dst)
+	}
+	err = q.explain(err)
+	g.Done = true
+	return msg, err
+}
+
+// leaseNow takes and acknowledges one message; a nil context does not wait.
+func (q *Raw) leaseNow(ctx context.Context, msg *[]byte) error {
+	var ls ring.Lease
+	var err error
+	if ctx == nil {
+		ls, err = q.ring.TryLease(nil)
+	} else {
+		ls, err = q.ring.Lease(ctx, false)
+	}
+	if err != nil {
+		return err
+	}
+	*msg = append(*msg, q.ring.Payload(ls)...)
+	return q.ring.Settle(ls, true, false)
+}
+
+// GetMany hands up to most messages to f, at least one, waiting for the first. The slice that f gets is
+// the queue's own memory: f must be quick and must not keep it. An error of f ends the batch; the
+// message that it refused is gone. n counts those that f accepted.
+func (q *Raw) GetMany(ctx context.Context, most int, f func(msg []byte) error) (n int, err error) {
+	err = q.call(func() (err error) {
+		if !q.ring.Ack() {
+			n, err = q.ring.GetMany(ctx, most, f)
+			return err
+		}
+		for c := ctx; n < most; c = nil { // wait for the first only
+			var b []byte
+			if err := q.leaseNow(c, &b); err != nil {
+				if n > 0 && (err == errs.ErrEmpty || err == errs.ErrBusy) {
+					return nil
+				}
+				return err
+			}
+			if err := f(b); err != nil {
+				return err
+			}
+			n++
+		}
+		return nil
+	})
+	return n, err
+}
+
+// All yields messages until the queue is closed and drained, or until an error, which comes last. The
+// slices are the caller's own.
+func (q *Raw) All(ctx context.Context) iter.Seq2[[]byte, error] {
+	return untilClosed(func() ([]byte, error) { return q.Get(ctx, nil) })
+}
+
+func untilClosed[T any](get func() (T, error)) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		for {
+			v, err := get()
+			if errors.Is(err, errs.ErrClosed) {
+				return
+			}
+			if !yield(v, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// CloseQueue closes the queue for everybody, in all processes: no more puts; consumers take what is left, then
+// get shiplap.ErrClosed. It is not undone. The handle stays open: see Close.
+func (q *Raw) CloseQueue() error {
+	return q.call(func() error {
+		q.ring.Close()
+		return nil
+	})
+}
+
+// Close closes this handle, and the producers and consumers made from it. Calls that wait return
+// shiplap.ErrClosed. Deliveries that were not acknowledged go to the next consumer.
+func (q *Raw) Close() error {
+	q.mu.Lock()
+	if q.closed {
+		q.mu.Unlock()
+		return errs.ErrClosed
+	}
+	q.closed = true
+	handles, leases := q.exclusive, q.leases
+	q.exclusive, q.leases = nil, nil
+	q.mu.Unlock()
+	var err error
+	for h := range handles {
+		err = errors.Join(err, ignoreClosed(h.Close()))
+	}
+	for _, ls := range leases {
+		err = errors.Join(err, ignoreConflict(q.call(func() error { return q.ring.Settle(ls, false, false) })))
+	}
+	q.ring.Unwatch()
+	return errors.Join(err, q.obj.Close())
+}
+
+func ignoreClosed(err error) error {
+	if errors.Is(err, errs.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+func ignoreConflict(err error) error {
+	if errors.Is(err, errs.ErrConflict) {
+		return nil
+	}
+	return err
+}
+
+// adopt registers an exclusive handle, to be closed with this one.
+func (q *Raw) adopt(h interface{ Close() error }) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		return fmt.Errorf("queue %q: %w", q.obj.Name, errs.ErrClosed)
+	}
+	q.exclusive[h] = struct{}{}
+	return nil
+}
+
+func (q *Raw) disown(h interface{ Close() error }) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	delete(q.exclusive, h)
+}
