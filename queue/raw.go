@@ -96,7 +96,7 @@ func newRaw(o *object.Object, opt *Options) *Raw {
 
 func view(o *object.Object, mode wait.Mode, sess *wait.Session) *ring.Ring {
 	return ring.Open(ring.Config{
-		Ctl: o.Ctl, Base: ringBase, Area: o.Region.Span(1), State: o.Word, Ack: o.Params[paramAck] == 1,
+		Ctl: o.Ctl, Base: ringBase, Area: o.Region.Span(1), State: o.Word, Object: o.Word, Ack: o.Params[paramAck] == 1,
 		Owners: o.Space.Table, Sess: sess, Mode: mode,
 	})
 }

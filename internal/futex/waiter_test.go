@@ -4,6 +4,7 @@ package futex
 
 import (
 	"math"
+	"runtime"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -141,6 +142,7 @@ func TestLatePoke(t *testing.T) {
 					return
 				default:
 					w.Poke()
+					runtime.Gosched()
 				}
 			}
 		}()
@@ -347,7 +349,7 @@ func TestResultString(t *testing.T) {
 	}
 }
 
-// benchmark: a round trip between two goroutines that always sleep.
+// A round trip between two goroutines that always sleep.
 func BenchmarkRoundTrip(b *testing.B) {
 	for _, c := range []struct {
 		name string

@@ -25,6 +25,9 @@ func setupAsymmetric() {
 // Heavy orders the caller's earlier stores before its later loads, also against peers that publish
 // with StoreRelease.
 func Heavy() {
+	if hooked {
+		hook(nil, AccessFence)
+	}
 	var local uint32
 	atomic.AddUint32(&local, 1)
 	if !plainRelease {

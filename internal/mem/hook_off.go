@@ -6,4 +6,6 @@ import "unsafe"
 
 const hooked = false
 
-func hook(unsafe.Pointer, Access) {}
+func hook(unsafe.Pointer, Access)                       {}
+func hookLoad(unsafe.Pointer) (v uint64, ok bool)       { return 0, false }
+func hookRelease(unsafe.Pointer, int, uint64) (ok bool) { return false }

@@ -6,7 +6,12 @@ import (
 )
 
 // Pause executes n processor pause hints, each some 10 to 50 ns. n must be at least 1.
-func Pause(n uint32) { pause(n) }
+func Pause(n uint32) {
+	if hooked {
+		hook(nil, AccessPause)
+	}
+	pause(n)
+}
 
 // PauseTime is what one pause hint takes on this machine, measured once.
 var PauseTime = sync.OnceValue(func() time.Duration {

@@ -13,7 +13,9 @@ type U64 struct{ v uint64 }
 
 func (w *U32) Load() uint32 {
 	if hooked {
-		hook(unsafe.Pointer(w), AccessLoad)
+		if v, ok := hookLoad(unsafe.Pointer(w)); ok {
+			return uint32(v)
+		}
 	}
 	return atomic.LoadUint32(&w.v)
 }
@@ -58,7 +60,9 @@ func (w *U32) Ptr() *uint32 { return &w.v }
 
 func (w *U64) Load() uint64 {
 	if hooked {
-		hook(unsafe.Pointer(w), AccessLoad)
+		if v, ok := hookLoad(unsafe.Pointer(w)); ok {
+			return v
+		}
 	}
 	return atomic.LoadUint64(&w.v)
 }
@@ -95,8 +99,8 @@ func (w *U64) Add(d uint64) uint64 {
 // not by itself keep a later load of this process from being done earlier; a peer that needs that
 // calls Heavy between its own store and load (see barrier.go).
 func (w *U32) StoreRelease(v uint32) {
-	if hooked {
-		hook(unsafe.Pointer(w), AccessStore)
+	if hooked && hookRelease(unsafe.Pointer(w), 4, uint64(v)) {
+		return
 	}
 	if plainRelease && Asymmetric {
 		w.v = v
@@ -107,8 +111,8 @@ func (w *U32) StoreRelease(v uint32) {
 
 // StoreRelease is as for U32.
 func (w *U64) StoreRelease(v uint64) {
-	if hooked {
-		hook(unsafe.Pointer(w), AccessStore)
+	if hooked && hookRelease(unsafe.Pointer(w), 8, v) {
+		return
 	}
 	if plainRelease && Asymmetric {
 		w.v = v

@@ -242,7 +242,7 @@ type readiness struct{ r *Ring }
 func (w *readiness) Ready() bool {
 	r := w.r
 	pos := r.cursor.Load()
-	return r.again.Load() != 0 || pos&7 != 0 || r.word(pos).Load() != 0 || r.state.Load()&Removed != 0 ||
+	return r.again.Load() != 0 || pos&7 != 0 || r.word(pos).Load() != 0 || r.flags()&Removed != 0 ||
 		r.IsClosed() && r.taken.Load() == pos && r.busy.Load() == 0
 }
 

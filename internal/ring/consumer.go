@@ -15,6 +15,7 @@ type Consumer struct {
 	next uint64 // end of what was looked at, pos when nothing was
 	gets uint64
 	n    uint64 // records between pos and next
+	off  uint64 // bytes of the record at pos that were read as a stream
 }
 
 // Resume learns what was taken. It must be called after the lock was taken, whoever had it before
@@ -24,6 +25,9 @@ func (c *Consumer) Resume(r *Ring) error {
 	c.next = c.pos
 	if c.pos&7 != 0 {
 		return r.span(c.pos, c.pos)
+	}
+	if part := r.partial.Load(); uint32(part>>32) == uint32(c.pos/wordSize) {
+		c.off = part & (1<<32 - 1)
 	}
 	if h := r.word(c.pos).Load(); h != 0 {
 		c.gets = extend(c.gets+1, h) - 1
@@ -46,9 +50,36 @@ func (c *Consumer) Next() ([]byte, error) {
 		return nil, errs.ErrCorrupt
 	}
 	b := c.r.view(c.next+c.r.hdr, int(payloadLen(h)))
+	if c.off > 0 && c.n == 0 {
+		b = b[min(c.off, uint64(len(b))):]
+	}
 	c.next += size
 	c.n++
 	return b, nil
+}
+
+// Read reads what is there as a stream of bytes, regardless of records; errs.ErrEmpty when there is
+// nothing. What it returned is taken, to the byte.
+func (c *Consumer) Read(p []byte) (n int, err error) {
+	for n < len(p) {
+		b, err := c.Next()
+		if err == errs.ErrEmpty && n > 0 {
+			break
+		}
+		if err != nil {
+			return n, err
+		}
+		k := copy(p[n:], b)
+		n += k
+		if k == len(b) {
+			c.Commit()
+			continue
+		}
+		c.Back()
+		c.off += uint64(k)
+		c.r.partial.StoreRelease(uint64(uint32(c.pos/wordSize))<<32 | c.off) // the commit point
+	}
+	return n, nil
 }
 
 // Back forgets what Next gave since the last Commit.
@@ -61,7 +92,7 @@ func (c *Consumer) Commit() {
 		return
 	}
 	r.taken.StoreRelease(c.next) // the commit point
-	c.pos = c.next
+	c.pos, c.off = c.next, 0
 	c.gets += c.n
 	r.gets.StoreRelease(c.gets)
 	n := int(c.n)
@@ -143,7 +174,7 @@ func (c *Consumer) GetMany(ctx context.Context, most int, f func([]byte) error) 
 // over reports whether a consumer of the empty ring should ask Drained. A producer that is busy in a
 // closed ring will wake it.
 func (r *Ring) over() bool {
-	s := r.state.Load()
+	s := r.flags()
 	return s&Removed != 0 || s&Closed != 0 && r.busy.Load() == 0
 }
 

@@ -211,7 +211,7 @@ func (p *Producer) Pending() int { return int(p.count) }
 
 // Ready reports whether a sleeping Wait should look again.
 func (p *Producer) Ready() bool {
-	return p.pos+p.want-p.r.taken.Load() <= p.r.size || p.r.state.Load() != 0
+	return p.pos+p.want-p.r.taken.Load() <= p.r.size || p.r.flags() != 0
 }
 
 // Wait waits until a message of n bytes may fit behind the tail.

@@ -12,7 +12,8 @@ import (
 // Bits of the state word, which the owner of the ring provides.
 const (
 	Removed uint32 = 1 << 0
-	Closed  uint32 = 1 << 1
+	Closed  uint32 = 1 << 1 // no more puts
+	Deaf    uint32 = 1 << 2 // nobody will take what is put
 )
 
 // Ring is one process's view of a ring. Its methods may be called concurrently; those of Producer
@@ -21,8 +22,9 @@ type Ring struct {
 	area  *mem.Span
 	size  uint64
 	mask  uint64
-	hdr   uint64 // bytes before the payload: 8, or 16 with acknowledgement
-	state *mem.U32
+	hdr   uint64   // bytes before the payload: 8, or 16 with acknowledgement
+	state *mem.U32 // closed, deaf
+	owner *mem.U32 // removed
 
 	tail, puts, bytes, high, seen *mem.U64
 	taken, gets, partial          *mem.U64
@@ -50,7 +52,8 @@ type Config struct {
 	Ctl    *mem.Span // control words at Base
 	Base   int
 	Area   *mem.Span
-	State  *mem.U32
+	State  *mem.U32 // Closed and Deaf of this ring
+	Object *mem.U32 // Removed of the object it belongs to; may be the same word
 	Ack    bool
 	Owners wordlock.Owners
 	Sess   *wait.Session
@@ -64,7 +67,7 @@ func Open(c Config) *Ring {
 	}
 	u64 := func(off int) *mem.U64 { return c.Ctl.U64(c.Base + off) }
 	r := &Ring{
-		area: c.Area, size: uint64(c.Area.Len()), mask: uint64(c.Area.Len()) - 1, hdr: wordSize, state: c.State,
+		area: c.Area, size: uint64(c.Area.Len()), mask: uint64(c.Area.Len()) - 1, hdr: wordSize, state: c.State, owner: c.Object,
 		tail: u64(offTail), puts: u64(offPuts), bytes: u64(offBytes), high: u64(offHigh), seen: u64(offSeen),
 		taken: u64(offTaken), gets: u64(offGets), partial: u64(offPartial),
 		cursor: u64(offCursor), leases: u64(offLeases), repeats: u64(offRepeats),
@@ -106,7 +109,7 @@ func (r *Ring) word(pos uint64) *mem.U64 { return r.area.U64(int(pos & r.mask)) 
 
 // check is why nothing can be put (put) or taken at all, by the state word.
 func (r *Ring) check(put bool) error {
-	s := r.state.Load()
+	s := r.flags()
 	if s == 0 {
 		return nil
 	}
@@ -116,12 +119,23 @@ func (r *Ring) check(put bool) error {
 	if put && s&Closed != 0 {
 		return errs.ErrClosed
 	}
+	if put && s&Deaf != 0 {
+		return errs.ErrPeerGone
+	}
 	return nil
 }
+
+func (r *Ring) flags() uint32 { return r.state.Load() | r.owner.Load() }
 
 // Close lets nobody put any more; consumers drain what is there. Closing twice is fine.
 func (r *Ring) Close() {
 	r.state.Or(Closed)
+	r.WakeEverybody()
+}
+
+// Deafen tells producers that nobody will take what they put.
+func (r *Ring) Deafen() {
+	r.state.Or(Deaf)
 	r.WakeEverybody()
 }
 

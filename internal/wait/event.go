@@ -38,12 +38,12 @@ func (e Event) Wake(n int) {
 func (e Event) WakeAll() { e.Wake(futex.All) }
 
 func (e Event) wakeSlow(v uint32, n int) {
-	if wakeFutex(e.word, n) > 0 {
+	if Wake(e.word, n) > 0 {
 		return
 	}
 	// Nobody slept. Take the bit back; but somebody who armed earlier may fall asleep between our
 	// look at the futex and this CAS, on the very value: hence one more call for all.
 	if e.word.CAS(v, (v|sleepers)+1) {
-		wakeFutex(e.word, futex.All)
+		Wake(e.word, futex.All)
 	}
 }

@@ -118,7 +118,7 @@ func (c *Call) Sleep(word *mem.U32, seen uint32, bound time.Duration, ready fute
 	if err := c.Err(); err != nil {
 		return err
 	}
-	switch c.w.Sleep(word.Ptr(), seen, min(bound, MaxSleep), ready) {
+	switch sleepFutex(c.w, word, seen, min(bound, MaxSleep), ready) {
 	case futex.Poked:
 		c.w.ClearPoke()
 		return c.Err()

@@ -76,7 +76,7 @@ func (l *Lock) Lock(ctx context.Context) (recovered bool, err error) {
 func (l *Lock) Unlock() {
 	mem.RaceRelease(l.word)
 	if l.word.Swap(0)&waitersBit != 0 {
-		wake(l.word, 1)
+		wait.Wake(l.word, 1)
 	}
 }
 
@@ -151,7 +151,7 @@ func (l *Lock) lockSlow(ctx context.Context) (recovered bool, err error) {
 		}
 		if err := w.call.Sleep(l.word, v, bound, nil); err != nil {
 			if l.word.Load() == 0 {
-				wake(l.word, 1) // the wake-up that reached us was meant for one who takes the lock
+				wait.Wake(l.word, 1) // the wake-up that reached us was meant for one who takes the lock
 			}
 			return false, err
 		}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/shiplap-ipc/shiplap/internal/futex"
 	"github.com/shiplap-ipc/shiplap/internal/mem"
+	"github.com/shiplap-ipc/shiplap/internal/wait"
 )
 
 // Size is what one lock record takes, aligned to itself.
@@ -65,4 +66,4 @@ func unixTime(ns uint64) time.Time {
 }
 
 // WakeAll lets everybody who sleeps for the lock at off look around.
-func WakeAll(s *mem.Span, off int) { wake(s.U32(off+offWord), futex.All) }
+func WakeAll(s *mem.Span, off int) { wait.Wake(s.U32(off+offWord), futex.All) }

@@ -2,17 +2,10 @@ package wordlock
 
 import (
 	"context"
-	"runtime"
 	"time"
 
-	"github.com/shiplap-ipc/shiplap/internal/futex"
-	"github.com/shiplap-ipc/shiplap/internal/mem"
 	"github.com/shiplap-ipc/shiplap/internal/wait"
 )
-
-func spinUseful() bool { return runtime.NumCPU() > 1 }
-
-func wake(w *mem.U32, n int) { futex.Wake(w.Ptr(), n) }
 
 // waiting is one blocked Lock: its entry in the record, and the watch on the owner.
 type waiting struct {

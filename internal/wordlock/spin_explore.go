@@ -1,0 +1,6 @@
+//go:build explore
+
+package wordlock
+
+// Spinning adds looks at the word, of which the others are enough to explore.
+func spinUseful() bool { return false }
