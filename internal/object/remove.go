@@ -112,6 +112,16 @@ func (s *Space) finishRemoval(file string) (done bool, err error) {
 	return true, s.unlink(ctx, f, file)
 }
 
+// Remove takes away the name of this object and tells everybody, us included.
+func (o *Object) Remove() error {
+	if err := markRemoved(o.file); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	return o.Space.unlink(ctx, o.file, o.file.Name())
+}
+
 // removeIfLast removes an ephemeral object that has no user but us. Our own lock goes first, so that
 // of two who close at once at least one finds himself the last.
 func (o *Object) removeIfLast() error {

@@ -352,12 +352,17 @@ func (r *Ring) bound() time.Duration {
 	if r.IsClosed() {
 		return blindSleep
 	}
-	if r.Ack() {
-		r.holders.mu.Lock()
-		defer r.holders.mu.Unlock()
-		if r.holders.blind {
-			return blindSleep
-		}
+	r.holders.mu.Lock()
+	defer r.holders.mu.Unlock()
+	if r.holders.blind {
+		return blindSleep
 	}
 	return time.Hour
+}
+
+// Blind says that the kernel cannot tell us of a death that matters: waits look now and then.
+func (r *Ring) Blind() {
+	r.holders.mu.Lock()
+	defer r.holders.mu.Unlock()
+	r.holders.blind = true
 }

@@ -171,6 +171,22 @@ func (c *Consumer) GetMany(ctx context.Context, most int, f func([]byte) error) 
 	}
 }
 
+// ReadWait is Read, waiting for at least one byte.
+func (c *Consumer) ReadWait(ctx context.Context, p []byte) (n int, err error) {
+	for {
+		n, err = c.Read(p)
+		if n > 0 || err != nil && err != errs.ErrEmpty || len(p) == 0 {
+			return n, err
+		}
+		if err == nil {
+			continue // empty records
+		}
+		if err := c.Wait(ctx); err != nil {
+			return 0, err
+		}
+	}
+}
+
 // over reports whether a consumer of the empty ring should ask Drained. A producer that is busy in a
 // closed ring will wake it.
 func (r *Ring) over() bool {

@@ -257,6 +257,46 @@ func (p *Producer) PutAll(ctx context.Context, msgs [][]byte) (n int, err error)
 	return n, nil
 }
 
+// WriteAll puts a stream of bytes in pieces, so that the other side can read the first while we
+// write the next. It returns how many bytes were put.
+func (p *Producer) WriteAll(ctx context.Context, b []byte) (n int, err error) {
+	piece := int(min(p.r.size/4, streamPiece)) - 2*wordSize
+	for n < len(b) {
+		k := min(piece, len(b)-n)
+		if err := p.Put(ctx, b[n:n+k]); err != nil {
+			return n, err
+		}
+		n += k
+	}
+	return n, nil
+}
+
+// streamPiece is the longest record of a byte stream.
+const streamPiece = 32 << 10
+
+// drained is what Drain waits for.
+type drained struct{ p *Producer }
+
+func (d drained) Ready() bool { return d.p.r.taken.Load() == d.p.pos }
+
+// Drain waits until everything that was put is taken.
+func (p *Producer) Drain(ctx context.Context) error {
+	for !(drained{p}).Ready() {
+		if err := p.look(); err != nil {
+			return err
+		}
+		if s := p.r.flags(); s&Removed != 0 {
+			return errs.ErrRemoved
+		} else if s&Deaf != 0 && !(drained{p}).Ready() {
+			return errs.ErrPeerGone
+		}
+		if err := p.r.await(ctx, drained{p}, &p.r.putSpin, p.r.notFull, p.r.fullWord, p.r.fullSleeps, p.r.ConsumersGone); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // ReserveWait is Reserve, waiting for room.
 func (p *Producer) ReserveWait(ctx context.Context, n int) ([]byte, error) {
 	for {

@@ -111,14 +111,18 @@ func (c *Call) Err() error {
 	return err
 }
 
-// Sleep sleeps while the word holds seen, at most for bound and never longer than MaxSleep. A nil
-// error says nothing about the condition. ready, if not nil, must tell cheaply, from any goroutine,
-// whether the condition may hold; it allows many sleepers to share one thread.
+// Sleep sleeps while the word holds seen, at most for bound. A nil error says nothing about the
+// condition. ready, if not nil, must tell cheaply, from any goroutine, whether the condition may hold;
+// it is asked every MaxSleep, and it allows many sleepers to share one thread. Without it the sleep
+// ends after MaxSleep.
 func (c *Call) Sleep(word *mem.U32, seen uint32, bound time.Duration, ready futex.Ready) error {
 	if err := c.Err(); err != nil {
 		return err
 	}
-	switch sleepFutex(c.w, word, seen, min(bound, MaxSleep), ready) {
+	if ready == nil {
+		bound = min(bound, MaxSleep)
+	}
+	switch sleepFutex(c.w, word, seen, bound, ready) {
 	case futex.Poked:
 		c.w.ClearPoke()
 		return c.Err()

@@ -1,0 +1,288 @@
+package pipe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	"github.com/shiplap-ipc/shiplap"
+	"github.com/shiplap-ipc/shiplap/internal/errs"
+	"github.com/shiplap-ipc/shiplap/internal/mem"
+	"github.com/shiplap-ipc/shiplap/internal/object"
+	"github.com/shiplap-ipc/shiplap/internal/ring"
+	"github.com/shiplap-ipc/shiplap/internal/wait"
+)
+
+// End is one end of a pipe. All methods may be called concurrently; concurrent sends go one after
+// the other, and so do receives.
+type End struct {
+	obj  *object.Object
+	side side
+	sess wait.Session
+
+	sendMu sync.Mutex
+	out    *ring.Ring
+	p      ring.Producer
+
+	recvMu sync.Mutex
+	in     *ring.Ring
+	c      ring.Consumer
+
+	watchMu   sync.Mutex
+	watched   uint32
+	stopWatch func()
+
+	once sync.Once
+}
+
+func newEnd(o *object.Object, opt *Options, s side) (*End, error) {
+	mode := opt.Wait
+	if mode == shiplap.WaitAdaptive {
+		mode = o.Space.Mode
+	}
+	e := &End{obj: o, side: s}
+	e.sess.Check = o.Err
+	e.out, e.in = view(o, s.out(), mode, &e.sess), view(o, s.in(), mode, &e.sess)
+	e.in.ProducersGone = e.peerGone
+	e.out.ConsumersGone = e.peerGone
+	err := guarded(func() error {
+		e.out.ProducerLock.MarkSince()
+		e.in.ConsumerLock.MarkSince()
+		return errors.Join(e.p.Resume(e.out), e.c.Resume(e.in))
+	})
+	if err != nil {
+		return nil, errors.Join(e.explain(err), e.Close())
+	}
+	return e, nil
+}
+
+func guarded(f func() error) (err error) {
+	g := mem.Protect()
+	defer g.Recover(&err)
+	err = f()
+	g.Done = true
+	return err
+}
+
+func (e *End) enter() error {
+	if !e.obj.Gate.Enter() {
+		return fmt.Errorf("pipe %q: %w", e.obj.Name, errs.ErrClosed)
+	}
+	return nil
+}
+
+func (e *End) explain(err error) error {
+	switch err {
+	case nil, io.EOF, errs.ErrFull, errs.ErrEmpty, context.Canceled, context.DeadlineExceeded:
+		return err
+	}
+	if errors.Is(err, errs.ErrCorrupt) {
+		return e.obj.Explain(err)
+	}
+	return fmt.Errorf("pipe %q: %w", e.obj.Name, err)
+}
+
+// Name is the name of the pipe.
+func (e *End) Name() string { return e.obj.Name }
+
+// String names the end.
+func (e *End) String() string { return fmt.Sprintf("end %s of pipe %q", e.side, e.obj.Name) }
+
+// MaxMessage is the longest message that Send takes, in bytes.
+func (e *End) MaxMessage() int { return e.out.MaxPayload() }
+
+// errPeerDied is what a wait ends with when the other process is gone.
+var errPeerDied = fmt.Errorf("%w: its process died", errs.ErrPeerGone)
+
+// peerGone says why waiting for the other end is in vain, nil if it is not. The first call arranges
+// for waits to be interrupted by the other process's death.
+func (e *End) peerGone() error {
+	peer := e.side.other()
+	token := lockOwner(e.obj, ringBase(peer.out())+ring.ProducerLock)
+	if token == 0 && e.obj.Ctl.U32(offOpened).Load()&(1<<peer) == 0 {
+		token = e.obj.Ctl.U32(offExpect).Load()
+	}
+	if token == 0 || token == e.obj.Space.Table.Self() {
+		return nil // nobody took it yet, or it is closed (the ring tells), or it is in this process
+	}
+	e.watchPeer(token)
+	if e.obj.Space.Table.Dead(token) {
+		return errPeerDied
+	}
+	return nil
+}
+
+func (e *End) watchPeer(token uint32) {
+	e.watchMu.Lock()
+	defer e.watchMu.Unlock()
+	if e.watched == token {
+		return
+	}
+	if e.stopWatch != nil {
+		e.stopWatch()
+		e.stopWatch = nil
+	}
+	if stop, ok := e.obj.Space.Table.Watch(token, e.sess.Nudge); ok {
+		e.watched, e.stopWatch = token, stop
+		return
+	}
+	e.in.Blind()
+	e.out.Blind()
+}
+
+// PeerDied reports whether the process at the other end died without closing it.
+func (e *End) PeerDied() bool {
+	if e.enter() != nil {
+		return false
+	}
+	defer e.obj.Gate.Leave()
+	died := false
+	_ = guarded(func() error {
+		peer := e.side.other()
+		died = e.obj.Ctl.U32(offStates+4*peer.out()).Load()&ring.Closed == 0 && e.peerGone() != nil
+		return nil
+	})
+	return died
+}
+
+// Send sends a copy of msg, waiting while the pipe is full. shiplap.ErrPeerGone says that the other end is
+// finished; nothing was sent then.
+func (e *End) Send(ctx context.Context, msg []byte) (err error) {
+	if err := e.enter(); err != nil {
+		return err
+	}
+	defer e.obj.Gate.Leave()
+	e.sendMu.Lock()
+	defer e.sendMu.Unlock()
+	g := mem.Protect()
+	defer g.Recover(&err)
+	err = e.explain(e.p.Put(ctx, msg))
+	g.Done = true
+	return err
+}
+
+// Recv appends the next message to dst, waiting for one. io.EOF says that the other end is finished and
+// everything it sent was received.
+func (e *End) Recv(ctx context.Context, dst []byte) (msg []byte, err error) {
+	if err := e.enter(); err != nil {
+		return dst, err
+	}
+	defer e.obj.Gate.Leave()
+	e.recvMu.Lock()
+	defer e.recvMu.Unlock()
+	g := mem.Protect()
+	defer g.Recover(&err)
+	msg, err = e.c.Get(ctx, dst)
+	err = e.recvError(err)
+	g.Done = true
+	return msg, err
+}
+
+// recvError maps the end of the ring to the end of the stream.
+func (e *End) recvError(err error) error {
+	if err == errs.ErrClosed && e.in.IsClosed() || err == errPeerDied {
+		return io.EOF
+	}
+	return e.explain(err)
+}
+
+// Read reads as io.Reader does: at least one byte, waiting for it, regardless of how it was sent.
+func (e *End) Read(p []byte) (int, error) { return e.read(context.Background(), p) }
+
+func (e *End) read(ctx context.Context, p []byte) (n int, err error) {
+	if err := e.enter(); err != nil {
+		return 0, err
+	}
+	defer e.obj.Gate.Leave()
+	e.recvMu.Lock()
+	defer e.recvMu.Unlock()
+	g := mem.Protect()
+	defer g.Recover(&err)
+	n, err = e.c.ReadWait(ctx, p)
+	err = e.recvError(err)
+	g.Done = true
+	return n, err
+}
+
+// Write writes all of p as io.Writer does, waiting for room.
+func (e *End) Write(p []byte) (int, error) { return e.write(context.Background(), p) }
+
+func (e *End) write(ctx context.Context, p []byte) (n int, err error) {
+	if err := e.enter(); err != nil {
+		return 0, err
+	}
+	defer e.obj.Gate.Leave()
+	e.sendMu.Lock()
+	defer e.sendMu.Unlock()
+	g := mem.Protect()
+	defer g.Recover(&err)
+	n, err = e.p.WriteAll(ctx, p)
+	err = e.explain(err)
+	g.Done = true
+	return n, err
+}
+
+// Drain waits until the other end has received everything that was sent. shiplap.ErrPeerGone says that
+// it never will.
+func (e *End) Drain(ctx context.Context) (err error) {
+	if err := e.enter(); err != nil {
+		return err
+	}
+	defer e.obj.Gate.Leave()
+	e.sendMu.Lock()
+	defer e.sendMu.Unlock()
+	g := mem.Protect()
+	defer g.Recover(&err)
+	err = e.explain(e.p.Drain(ctx))
+	g.Done = true
+	return err
+}
+
+// CloseWrite says that nothing more will be sent; the other end gets io.EOF after what was.
+func (e *End) CloseWrite() error {
+	if err := e.enter(); err != nil {
+		return err
+	}
+	defer e.obj.Gate.Leave()
+	return e.explain(guarded(func() error {
+		e.out.Close()
+		return nil
+	}))
+}
+
+// Close finishes this end. Calls that wait return shiplap.ErrClosed. What was sent can still be received
+// by the other end, also by one that is not open yet; see Drain to wait for that.
+func (e *End) Close() error {
+	err := errs.ErrClosed
+	e.once.Do(func() { err = e.close() })
+	return err
+}
+
+func (e *End) close() error {
+	e.sess.Interrupt(errs.ErrClosed)
+	e.sendMu.Lock() // whoever was inside is on his way out
+	defer e.sendMu.Unlock()
+	e.recvMu.Lock()
+	defer e.recvMu.Unlock()
+	e.watchMu.Lock()
+	if e.stopWatch != nil {
+		e.stopWatch()
+		e.stopWatch = nil
+	}
+	e.watchMu.Unlock()
+	var remove bool
+	err := guarded(func() error {
+		e.out.Close()
+		e.in.Deafen()
+		remove = bothFinished(e.obj) && e.obj.Err() == nil
+		e.in.ConsumerLock.UnlockLong()
+		e.out.ProducerLock.UnlockLong()
+		return nil
+	})
+	if remove {
+		err = errors.Join(err, e.obj.Remove())
+	}
+	return errors.Join(e.explain(err), e.obj.Close())
+}

@@ -1,0 +1,38 @@
+package pipe
+
+import (
+	"fmt"
+	"math/bits"
+
+	"github.com/shiplap-ipc/shiplap"
+	"github.com/shiplap-ipc/shiplap/internal/errs"
+	"github.com/shiplap-ipc/shiplap/internal/ring"
+)
+
+// DefaultCapacity is what each direction gets that asks for nothing else.
+const DefaultCapacity = 1 << 20
+
+// Options of a pipe. The zero value is good. Those marked (creation) count only for who makes it.
+type Options struct {
+	// Capacity of each direction in bytes (creation), rounded up to a power of two, at least 4096;
+	// 0 means DefaultCapacity.
+	Capacity int64
+	// Ephemeral removes the pipe when no process has it open any more, even if one end was never
+	// taken (creation). In any case it is removed when both ends are finished.
+	Ephemeral bool
+	// Label is free text for people, up to 256 bytes (creation).
+	Label string
+	// Wait is how this end waits, if not as its domain does.
+	Wait shiplap.WaitMode
+}
+
+func (o *Options) area() (uint64, error) {
+	n := o.Capacity
+	if n == 0 {
+		n = DefaultCapacity
+	}
+	if n < 0 || n > ring.MaxArea {
+		return 0, fmt.Errorf("%w: a capacity of %d bytes, possible are %d to %d", errs.ErrTooLarge, n, ring.MinArea, ring.MaxArea)
+	}
+	return 1 << bits.Len64(uint64(max(n, ring.MinArea))-1), nil
+}
