@@ -61,9 +61,13 @@ func (f *File) init(size int64) error {
 	return nil
 }
 
-// reserve is fallocate in pieces: a signal undoes the piece it falls into, not everything.
+// reserve is fallocate in pieces: a signal undoes the piece it falls into, not everything. What can
+// never fit is not tried: it would take all memory of the host before it fails.
 func (f *File) reserve(size int64) error {
 	const piece = 32 << 20
+	if _, free, err := f.dir.Space(); err == nil && uint64(size) > free {
+		return f.dir.noSpace(f.name, size, unix.ENOSPC)
+	}
 	for off := int64(0); off < size; {
 		n := min(piece, size-off)
 		switch err := unix.Fallocate(f.fd, 0, off, n); err {

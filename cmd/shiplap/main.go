@@ -1,0 +1,56 @@
+// Shiplap moves data between processes through shared memory, and shows what lies in it.
+//
+// Each verb has a file of its own. What they share: a command gets its context from main, which
+// cancels it on a signal, and returns an error, which exit.go turns into an exit code and a hint.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+// grace is how long a command may take to end after a signal. Only one that is blocked in a write
+// to a full pipe or a stopped terminal needs it.
+const grace = 300 * time.Millisecond
+
+func main() { os.Exit(run(os.Args[1:])) }
+
+func run(args []string) int {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
+	sigs := make(chan os.Signal, 2)
+	signal.Notify(sigs, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	// Caught, so that a write to a closed pipe is an error and deferred work is done.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	go func() {
+		stop := interrupted{(<-sigs).(syscall.Signal)}
+		cancel(stop)
+		select {
+		case <-sigs:
+		case <-time.After(grace):
+		}
+		os.Exit(stop.code())
+	}()
+
+	root := newRootCmd()
+	root.SetArgs(args)
+	cmd, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		return exitOK
+	}
+	if stop, ok := context.Cause(ctx).(interrupted); ok {
+		return stop.code()
+	}
+	err, code := judge(err, started(cmd))
+	if msg := err.Error(); msg != "" {
+		fmt.Fprintln(os.Stderr, "shiplap: "+msg)
+	}
+	if h := hint(cmd, err); h != "" {
+		fmt.Fprintln(os.Stderr, "next: "+h)
+	}
+	return code
+}

@@ -1,0 +1,180 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/shiplap-ipc/shiplap"
+	"github.com/shiplap-ipc/shiplap/pipe"
+)
+
+const pipeBuffer = 1 << 20
+
+func newPipeCmd(at *place) *cobra.Command {
+	return group("pipe", "Move a stream of bytes between two processes",
+		`One process sends, one receives; whoever comes first makes the pipe and waits for the other. When the
+sender is done, the receiver ends; when either is interrupted or dies, the other ends with code 5.`,
+		newPipeSendCmd(at), newPipeRecvCmd(at))
+}
+
+func newPipeSendCmd(at *place) *cobra.Command {
+	t := transfer{at: at}
+	cmd := &cobra.Command{
+		Use:   "send NAME [FILE…]",
+		Short: "Send standard input, or files one after the other",
+		Long: `Send standard input, or the files one after the other, to whoever receives at NAME. It ends when the
+receiver has taken everything and closed its end. Progress is shown if standard error is a terminal.`,
+		Example: `  tar c . | shiplap pipe send src
+  shiplap pipe send disk /var/lib/vm/disk.img`,
+		Args:              cobra.MinimumNArgs(1),
+		ValidArgsFunction: first(at.names("pipe")),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return t.run(cmd, args[0], func(ctx context.Context, e *pipe.End) error {
+				return t.send(ctx, e, cmd.InOrStdin(), args[1:])
+			})
+		},
+	}
+	t.flags(cmd)
+	return cmd
+}
+
+func newPipeRecvCmd(at *place) *cobra.Command {
+	t := transfer{at: at}
+	cmd := &cobra.Command{
+		Use:   "recv NAME",
+		Short: "Receive a stream and write it to standard output",
+		Long: `Receive what is sent at NAME and write it to standard output, until the sender is done. Exit code 0
+says that the sender sent everything and ended properly; 5 that it was interrupted or died.`,
+		Example:           `  shiplap pipe recv src | tar x -C /tmp/copy`,
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: first(at.names("pipe")),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return t.run(cmd, args[0], func(_ context.Context, e *pipe.End) error {
+				return t.recv(e, cmd.OutOrStdout())
+			})
+		},
+	}
+	t.flags(cmd)
+	return cmd
+}
+
+type transfer struct {
+	at       *place
+	capacity size
+	quiet    bool
+	meter    *meter
+}
+
+func (t *transfer) flags(cmd *cobra.Command) {
+	t.capacity = pipe.DefaultCapacity
+	cmd.Flags().VarP(&t.capacity, "capacity", "c", "`size` of the pipe in each direction, if this process makes it")
+	cmd.Flags().BoolVarP(&t.quiet, "quiet", "q", false, "show no progress")
+}
+
+// run takes an end, lets move have it, and closes it. When move fails, the pipe is removed first: a
+// plain close would look to the other side like a proper end.
+func (t *transfer) run(cmd *cobra.Command, name string, move func(context.Context, *pipe.End) error) error {
+	d, err := t.at.join()
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	e, err := pipe.OpenOrCreate(d, name, &pipe.Options{Capacity: int64(t.capacity), Ephemeral: true})
+	if err != nil {
+		return err
+	}
+	conn := e.Conn()
+	ctx := cmd.Context()
+	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	t.meter = startMeter(cmd.ErrOrStderr(), t.quiet)
+	err = move(ctx, e)
+	t.meter.stop(err == nil)
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	if err == nil {
+		return e.Close()
+	}
+	clean, cancel := context.WithTimeout(context.Background(), grace/2)
+	defer cancel()
+	if !errors.Is(err, shiplap.ErrRemoved) {
+		_ = d.Remove(clean, name)
+	}
+	_ = e.Close()
+	return err
+}
+
+func (t *transfer) send(ctx context.Context, e *pipe.End, stdin io.Reader, files []string) error {
+	conn := e.Conn()
+	err := inputs(stdin, files, func(_ string, r io.Reader) error {
+		in := newFeed(ctx, r, pipeBuffer)
+		for {
+			b, err := in.next()
+			if err == io.EOF {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			n, err := conn.Write(b)
+			t.meter.add(n)
+			if err != nil {
+				return t.ended(e, err)
+			}
+		}
+	})
+	if err != nil {
+		return err
+	}
+	if err := e.CloseWrite(); err != nil {
+		return t.ended(e, err)
+	}
+	switch n, err := conn.Read(make([]byte, 1)); {
+	case n > 0:
+		return exitError{fmt.Errorf("pipe %q: the other end sends too", e.Name()), exitFailure, "shiplap pipe recv there"}
+	case err != io.EOF:
+		return t.ended(e, err)
+	case e.PeerDied():
+		return t.ended(e, shiplap.ErrPeerGone)
+	}
+	return nil
+}
+
+func (t *transfer) recv(e *pipe.End, w io.Writer) error {
+	conn := e.Conn()
+	buf := make([]byte, pipeBuffer)
+	for {
+		n, err := conn.Read(buf)
+		if n > 0 {
+			t.meter.add(n)
+			if _, err := w.Write(buf[:n]); err != nil {
+				return err
+			}
+		}
+		switch {
+		case err == io.EOF && e.PeerDied():
+			return t.ended(e, shiplap.ErrPeerGone)
+		case err == io.EOF:
+			return nil
+		case err != nil:
+			return t.ended(e, err)
+		}
+	}
+}
+
+// ended says how far it came when the other end is gone.
+func (t *transfer) ended(e *pipe.End, err error) error {
+	switch {
+	case e.PeerDied():
+		return exitError{error: fmt.Errorf("pipe %q: the other process died after %s bytes", e.Name(), grouped(t.meter.n.Load())), code: exitEnded}
+	case isAny(err, shiplap.ErrRemoved, shiplap.ErrPeerGone, io.ErrClosedPipe):
+		return exitError{error: fmt.Errorf("pipe %q: the other end gave up after %s bytes (%w)", e.Name(), grouped(t.meter.n.Load()), err), code: exitEnded}
+	}
+	return err
+}

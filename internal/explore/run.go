@@ -1,0 +1,392 @@
+//go:build explore
+
+package explore
+
+import (
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"iter"
+	"slices"
+	"strings"
+
+	"github.com/shiplap-ipc/shiplap/internal/mem"
+)
+
+// System is one experiment, made anew for each schedule.
+type System struct {
+	Procs  []func(p *Proc)
+	Memory []*mem.Span
+	// Clock lists words of the first span that hold times: they are no part of the state.
+	Clock []int
+	// Idle is asked when nothing can happen any more although processes sleep; nil means that this
+	// is a failure. asleep are the sleepers.
+	Idle func(asleep []int) error
+	// Final is asked when every process has ended or died, and after Idle.
+	Final func() error
+}
+
+// Options of Run. The zero value explores everything, without deaths.
+type Options struct {
+	Deaths   int    // at most
+	Mortal   uint   // bit i: process i may die; 0 means all
+	Switches int    // switches away from a process that could go on, at most; 0 means any number
+	Buffers  bool   // StoreRelease is seen later
+	Timeouts int    // how often one sleep may end by its bound after a death
+	MaxSteps int    // of one schedule; default 5000
+	Limit    int    // schedules; 0 means all
+	Trace    string // the schedule to follow, from a Failure
+}
+
+// Result counts what was explored.
+type Result struct {
+	Schedules, States, Steps int
+	Ended                    int // schedules that ran to the end: the others met a known state
+	Longest                  int
+	Complete                 bool // false when Limit ended it
+}
+
+func (r Result) String() string {
+	return fmt.Sprintf("%d schedules (%d to the end), %d states, %d steps, the longest %d, complete: %v",
+		r.Schedules, r.Ended, r.States, r.Steps, r.Longest, r.Complete)
+}
+
+// Failure is a schedule that breaks a promise.
+type Failure struct {
+	Err   error
+	Trace string
+}
+
+func (f *Failure) Error() string { return f.Err.Error() + "\nschedule: " + f.Trace }
+func (f *Failure) Unwrap() error { return f.Err }
+
+// move is one choice.
+type move struct {
+	proc int8
+	kind moveKind
+}
+
+type moveKind byte
+
+const (
+	step    moveKind = 's'
+	kill    moveKind = 'k'
+	flush   moveKind = 'f'
+	timeout moveKind = 't'
+)
+
+func (m move) String() string {
+	if m.kind == step {
+		return fmt.Sprint(m.proc)
+	}
+	return fmt.Sprintf("%c%d", m.kind, m.proc)
+}
+
+// choice is one point of the schedule under way.
+type choice struct {
+	moves []move
+	next  int // index of the one taken
+}
+
+type explorer struct {
+	opt   Options
+	build func() *System
+	path  []choice
+	seen  map[uint64]int16 // best remaining switches, +1
+	res   Result
+	seed  maphash.Seed
+}
+
+// Run explores all schedules of the systems that build makes, and returns a *Failure for the first
+// that breaks a promise.
+func Run(opt Options, build func() *System) (Result, error) {
+	if opt.MaxSteps == 0 {
+		opt.MaxSteps = 5000
+	}
+	if opt.Mortal == 0 {
+		opt.Mortal = ^uint(0)
+	}
+	x := &explorer{opt: opt, build: build, seen: map[uint64]int16{}, seed: maphash.MakeSeed()}
+	install()
+	for {
+		if err := x.schedule(); err != nil {
+			return x.res, err
+		}
+		for len(x.path) > 0 {
+			c := &x.path[len(x.path)-1]
+			if c.next++; c.next < len(c.moves) {
+				break
+			}
+			x.path = x.path[:len(x.path)-1]
+		}
+		if len(x.path) == 0 {
+			x.res.Complete = true
+			return x.res, nil
+		}
+		if opt.Limit > 0 && x.res.Schedules >= opt.Limit {
+			return x.res, nil
+		}
+	}
+}
+
+// schedule runs the experiment once along x.path, and on from its end by first choices.
+func (x *explorer) schedule() (err error) {
+	r := newRun(x)
+	x.res.Schedules++
+	defer func() {
+		if e := r.end(); e != nil && err == nil {
+			err = e
+		}
+		if err != nil {
+			err = &Failure{err, r.trace()}
+		}
+	}()
+	for depth := 0; ; depth++ {
+		x.res.Longest = max(x.res.Longest, depth)
+		if r.failed != nil {
+			return r.failed
+		}
+		moves := r.moves()
+		if len(moves) == 0 {
+			x.res.Ended++
+			return r.final()
+		}
+		if depth > x.opt.MaxSteps {
+			return fmt.Errorf("no end after %d steps", depth)
+		}
+		if depth == len(x.path) {
+			x.res.States++
+			if x.known(r) {
+				x.res.States--
+				return nil
+			}
+			x.path = append(x.path, choice{moves: moves})
+		}
+		c := x.path[depth]
+		m := c.moves[c.next]
+		r.do(m)
+		x.res.Steps++
+	}
+}
+
+func (x *explorer) known(r *run) bool {
+	left := int16(1)
+	if x.opt.Switches > 0 {
+		left = int16(x.opt.Switches-r.switches) + 1
+	}
+	k := r.key()
+	if x.seen[k] >= left {
+		return true
+	}
+	x.seen[k] = left
+	return false
+}
+
+// run is one schedule under way.
+type run struct {
+	x        *explorer
+	sys      *System
+	procs    []*Proc
+	cur      *Proc // who runs now
+	last     int   // who ran before
+	switches int
+	deaths   int
+	queue    []*Proc // sleepers, in order of arrival, all words
+	failed   error
+	steps    []move
+	buf      []byte
+	bases    []uintptr
+}
+
+// active is the run that the hooks belong to: there is one at a time.
+var active *run
+
+func newRun(x *explorer) *run {
+	active = nil // building is not part of the schedule
+	r := &run{x: x, sys: x.build(), last: -1}
+	for _, s := range r.sys.Memory {
+		r.bases = append(r.bases, base(s))
+	}
+	for i, body := range r.sys.Procs {
+		p := &Proc{ID: i, run: r}
+		p.next, p.stop = iter.Pull(p.coroutine(body))
+		r.procs = append(r.procs, p)
+	}
+	active = r
+	for _, p := range r.procs {
+		r.resume(p) // to its first access
+	}
+	return r
+}
+
+// end unwinds what still stands. Nothing of it counts.
+func (r *run) end() error {
+	for _, p := range r.procs {
+		p.dying = true
+		r.cur = p
+		p.stop()
+	}
+	active = nil
+	return r.failed
+}
+
+func (r *run) resume(p *Proc) {
+	r.cur = p
+	if _, more := p.next(); !more {
+		p.state = ended
+	}
+	r.cur = nil
+}
+
+// moves are the choices there are; the first is to go on with the process that ran last.
+func (r *run) moves() []move {
+	var ms []move
+	add := func(p *Proc) {
+		if p.state == runnable && !p.paused {
+			ms = append(ms, move{int8(p.ID), step})
+		}
+	}
+	canGoOn := false
+	if r.last >= 0 {
+		add(r.procs[r.last])
+		canGoOn = len(ms) > 0
+	}
+	bounded := r.x.opt.Switches > 0 && canGoOn && r.switches >= r.x.opt.Switches
+	if !bounded {
+		for _, p := range r.procs {
+			if p.ID != r.last {
+				add(p)
+			}
+		}
+	}
+	for _, p := range r.procs {
+		if len(p.stores) > 0 {
+			ms = append(ms, move{int8(p.ID), flush})
+		}
+	}
+	if len(ms) == 0 { // who asked to let others go first goes on
+		for _, p := range r.procs {
+			if p.state == runnable {
+				ms = append(ms, move{int8(p.ID), step})
+			}
+		}
+	}
+	if len(ms) == 0 && r.deaths > 0 {
+		for _, p := range r.procs {
+			if p.state == asleep && p.timeouts < r.x.opt.Timeouts {
+				ms = append(ms, move{int8(p.ID), timeout})
+			}
+		}
+	}
+	if r.deaths < r.x.opt.Deaths {
+		for _, p := range r.procs {
+			if (p.state == runnable || p.state == asleep) && r.x.opt.Mortal>>p.ID&1 != 0 {
+				ms = append(ms, move{int8(p.ID), kill})
+			}
+		}
+	}
+	return ms
+}
+
+func (r *run) do(m move) {
+	r.steps = append(r.steps, m)
+	p := r.procs[m.proc]
+	switch m.kind {
+	case step:
+		if r.last >= 0 && r.last != p.ID {
+			if q := r.procs[r.last]; q.state == runnable && !q.paused {
+				r.switches++
+			}
+		}
+		r.last = p.ID
+		r.unpause(p)
+		r.resume(p)
+	case kill:
+		r.deaths++
+		p.drain()
+		p.state = dead
+		r.dequeue(p)
+		r.unpause(p)
+	case flush:
+		p.flushOne()
+		r.unpause(p)
+	case timeout:
+		p.timeouts++
+		r.dequeue(p)
+		p.state, p.woken = runnable, timedOut
+	}
+}
+
+// unpause: p did something, so those who wait for others to go on look again.
+func (r *run) unpause(p *Proc) {
+	for _, q := range r.procs {
+		if q != p || q.state == runnable {
+			q.paused = false
+		}
+	}
+}
+
+func (r *run) dequeue(p *Proc) {
+	r.queue = slices.DeleteFunc(r.queue, func(q *Proc) bool { return q == p })
+}
+
+func (r *run) final() error {
+	var sleeping []int
+	for _, p := range r.procs {
+		if p.state == asleep {
+			sleeping = append(sleeping, p.ID)
+		}
+	}
+	active = nil
+	if len(sleeping) > 0 {
+		if r.sys.Idle == nil {
+			return fmt.Errorf("asleep for ever: processes %v", sleeping)
+		}
+		if err := r.sys.Idle(sleeping); err != nil {
+			return fmt.Errorf("asleep for ever: processes %v: %w", sleeping, err)
+		}
+	}
+	if r.sys.Final != nil {
+		return r.sys.Final()
+	}
+	return nil
+}
+
+func (r *run) trace() string {
+	var b strings.Builder
+	for i, m := range r.steps {
+		if i > 0 {
+			b.WriteByte(' ')
+		}
+		b.WriteString(m.String())
+	}
+	return b.String()
+}
+
+// key identifies the state.
+func (r *run) key() uint64 {
+	b := r.buf[:0]
+	for i, s := range r.sys.Memory {
+		at := len(b)
+		b = append(b, s.Bytes(0, s.Len())...)
+		if i == 0 {
+			for _, off := range r.sys.Clock {
+				clear(b[at+off : at+off+8])
+			}
+		}
+	}
+	for _, p := range r.procs {
+		b = p.appendState(b)
+	}
+	for _, p := range r.queue {
+		b = append(b, byte(p.ID))
+	}
+	b = append(b, byte(r.deaths))
+	if r.x.opt.Switches > 0 {
+		b = append(b, byte(r.last))
+	}
+	r.buf = b
+	return maphash.Bytes(r.x.seed, b)
+}
+
+var errKilled = errors.New("end of the schedule")
