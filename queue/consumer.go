@@ -89,14 +89,22 @@ func (c *RawConsumer) Get(ctx context.Context, dst []byte) (msg []byte, err erro
 	if c.peeked || !c.pin.Enter() {
 		return dst, c.misuse()
 	}
-	defer c.pin.Leave()
 	g := mem.Protect()
-	defer g.Recover(&err)
+	defer c.leave(&g, &err)
 	if msg, err = c.c.Get(ctx, dst); err != nil {
 		err = c.q.explain(err)
 	}
 	g.Done = true
 	return msg, err
+}
+
+// leave ends a call, as Recover of the guard and Leave of the pin in one.
+func (c *RawConsumer) leave(g *mem.Guard, err *error) {
+	c.pin.Leave()
+	g.End()
+	if !g.Done {
+		g.Caught(recover(), err)
+	}
 }
 
 // TryGet appends the next message to dst; shiplap.ErrEmpty when there is none now.

@@ -86,14 +86,22 @@ func (p *RawProducer) Put(ctx context.Context, b []byte) (err error) {
 	if p.view != nil || !p.pin.Enter() {
 		return p.misuse()
 	}
-	defer p.pin.Leave()
 	g := mem.Protect()
-	defer g.Recover(&err)
+	defer p.leave(&g, &err)
 	if err = p.p.Put(ctx, b); err != nil {
 		err = p.q.explain(err)
 	}
 	g.Done = true
 	return err
+}
+
+// leave ends a call, as Recover of the guard and Leave of the pin in one.
+func (p *RawProducer) leave(g *mem.Guard, err *error) {
+	p.pin.Leave()
+	g.End()
+	if !g.Done {
+		g.Caught(recover(), err)
+	}
 }
 
 // TryPut puts a copy of b if there is room now, else shiplap.ErrFull.

@@ -89,9 +89,16 @@ func hint(cmd *cobra.Command, err error) string {
 	if a := cmd.Flags().Args(); len(a) > 0 && !strings.ContainsAny(a[0], " '\"") {
 		name = a[0]
 	}
+	if _, ok := errors.AsType[inputError](err); ok || strings.Contains(err.Error(), "\n") {
+		return "" // it says itself what to do
+	}
 	switch {
-	case errors.Is(err, errNoFile):
-		return ""
+	case errors.Is(err, errNoDomain) && cmd.Flag("domain").Changed:
+		dir := ""
+		if f := cmd.Flag("dir"); f.Changed {
+			dir = " --dir " + f.Value.String()
+		}
+		return "shiplap ls --all-domains" + dir
 	case errors.Is(err, shiplap.ErrNotExist) && cmd.Parent().Name() == "queue":
 		return "shiplap queue create" + flags + " " + name
 	case errors.Is(err, shiplap.ErrNotExist):

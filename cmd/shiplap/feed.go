@@ -2,13 +2,14 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"io"
 	"os"
 )
 
-var errNoFile = errors.New("no input")
+// inputError is about a file that the user named.
+type inputError struct{ error }
+
+func (e inputError) Unwrap() error { return e.error }
 
 // feed reads ahead in a goroutine of its own, so that a signal ends a command whose input does not come.
 type feed struct {
@@ -96,7 +97,7 @@ func input(stdin io.Reader, name string, each func(string, io.Reader) error) err
 	}
 	f, err := os.Open(name)
 	if err != nil {
-		return fmt.Errorf("%w: %w", errNoFile, err)
+		return inputError{err}
 	}
 	defer f.Close()
 	return each(name, f)

@@ -52,7 +52,7 @@ func formatSize(n int64) string {
 		return strconv.FormatInt(n, 10)
 	}
 	v, i := float64(n)/(1<<10), 0
-	for v >= 1<<10 && i < len(units)-1 {
+	for v >= 1023.95 && i < len(units)-1 {
 		v /= 1 << 10
 		i++
 	}

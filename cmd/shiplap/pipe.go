@@ -34,8 +34,8 @@ receiver has taken everything and closed its end. Progress is shown if standard 
 		Args:              cobra.MinimumNArgs(1),
 		ValidArgsFunction: first(at.names("pipe")),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return t.run(cmd, args[0], func(ctx context.Context, e *pipe.End) error {
-				return t.send(ctx, e, cmd.InOrStdin(), args[1:])
+			return t.run(cmd, args[0], func(ctx context.Context, c *pipe.Conn) error {
+				return t.send(ctx, c, cmd.InOrStdin(), args[1:])
 			})
 		},
 	}
@@ -54,8 +54,8 @@ says that the sender sent everything and ended properly; 5 that it was interrupt
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: first(at.names("pipe")),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return t.run(cmd, args[0], func(_ context.Context, e *pipe.End) error {
-				return t.recv(e, cmd.OutOrStdout())
+			return t.run(cmd, args[0], func(_ context.Context, c *pipe.Conn) error {
+				return t.recv(c, cmd.OutOrStdout())
 			})
 		},
 	}
@@ -78,7 +78,7 @@ func (t *transfer) flags(cmd *cobra.Command) {
 
 // run takes an end, lets move have it, and closes it. When move fails, the pipe is removed first: a
 // plain close would look to the other side like a proper end.
-func (t *transfer) run(cmd *cobra.Command, name string, move func(context.Context, *pipe.End) error) error {
+func (t *transfer) run(cmd *cobra.Command, name string, move func(context.Context, *pipe.Conn) error) error {
 	d, err := t.at.join()
 	if err != nil {
 		return err
@@ -93,7 +93,7 @@ func (t *transfer) run(cmd *cobra.Command, name string, move func(context.Contex
 	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	t.meter = startMeter(cmd.ErrOrStderr(), t.quiet)
-	err = move(ctx, e)
+	err = move(ctx, conn)
 	t.meter.stop(err == nil)
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
@@ -110,8 +110,8 @@ func (t *transfer) run(cmd *cobra.Command, name string, move func(context.Contex
 	return err
 }
 
-func (t *transfer) send(ctx context.Context, e *pipe.End, stdin io.Reader, files []string) error {
-	conn := e.Conn()
+func (t *transfer) send(ctx context.Context, conn *pipe.Conn, stdin io.Reader, files []string) error {
+	e := conn.End()
 	err := inputs(stdin, files, func(_ string, r io.Reader) error {
 		in := newFeed(ctx, r, pipeBuffer)
 		for {
@@ -146,8 +146,8 @@ func (t *transfer) send(ctx context.Context, e *pipe.End, stdin io.Reader, files
 	return nil
 }
 
-func (t *transfer) recv(e *pipe.End, w io.Writer) error {
-	conn := e.Conn()
+func (t *transfer) recv(conn *pipe.Conn, w io.Writer) error {
+	e := conn.End()
 	buf := make([]byte, pipeBuffer)
 	for {
 		n, err := conn.Read(buf)

@@ -36,9 +36,6 @@ Objects live in a domain, a directory below --dir. Every command works in one do
   shiplap queue get jobs --follow`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		PersistentPreRun: func(cmd *cobra.Command, _ []string) {
-			cmd.Annotations = map[string]string{startedKey: "yes"}
-		},
 	}
 	root.PersistentFlags().StringVar(&at.domain, "domain", shiplap.DefaultDomain, "domain to work in")
 	root.PersistentFlags().StringVar(&at.dir, "dir", "", "directory below which domains lie (default $SHIPLAP_DIR or "+segment.DefaultBase+")")
@@ -52,9 +49,9 @@ Objects live in a domain, a directory below --dir. Every command works in one do
 		cmds      []*cobra.Command
 	}{
 		{"move", "Move data:", []*cobra.Command{newQueueCmd(at), newPipeCmd(at)}},
-		{"look", "Look around:", []*cobra.Command{newLsCmd(at), newStatCmd(at), newLocksCmd(at), newMembersCmd(at)}},
+		{"look", "Look around:", []*cobra.Command{newLsCmd(at), newStatCmd(at), newLocksCmd(at), newMembersCmd(at), newDoctorCmd(at)}},
 		{"clean", "Clean up:", []*cobra.Command{newRmCmd(at), newSweepCmd(at)}},
-		{"try", "Try it:", []*cobra.Command{newBenchCmd()}},
+		{"try", "Try it:", []*cobra.Command{newDemoCmd(at), newBenchCmd()}},
 	}
 	for _, g := range groups {
 		root.AddGroup(&cobra.Group{ID: g.id, Title: g.title})
@@ -63,7 +60,22 @@ Objects live in a domain, a directory below --dir. Every command works in one do
 			root.AddCommand(c)
 		}
 	}
+	root.AddCommand(newDemoChildCmd(at))
+	markStarted(root)
 	return root
+}
+
+// markStarted has every command below c note that its flags and arguments were accepted.
+func markStarted(c *cobra.Command) {
+	if run := c.RunE; run != nil {
+		c.RunE = func(cmd *cobra.Command, args []string) error {
+			cmd.Annotations = map[string]string{startedKey: "yes"}
+			return run(cmd, args)
+		}
+	}
+	for _, sub := range c.Commands() {
+		markStarted(sub)
+	}
 }
 
 // started reports whether the arguments were accepted and the command itself ran.
@@ -97,7 +109,8 @@ func (p *place) look() (*shiplap.Domain, error) {
 	return p.enter(&shiplap.Options{Dir: p.dir, NoSweep: true})
 }
 
-var errNoDomain = fmt.Errorf("%w", shiplap.ErrNotExist)
+// errNoDomain is an ErrNotExist of its own.
+var errNoDomain = fmt.Errorf("no such domain: %w", shiplap.ErrNotExist)
 
 func (p *place) enter(opt *shiplap.Options) (*shiplap.Domain, error) {
 	base := segment.Base(p.dir)
@@ -110,7 +123,7 @@ func (p *place) enter(opt *shiplap.Options) (*shiplap.Domain, error) {
 			return nil, err
 		}
 		if !slices.Contains(names, p.domain) {
-			return nil, fmt.Errorf("domain %q in %s: %w", p.domain, base, errNoDomain)
+			return nil, fmt.Errorf("domain %q below %s: %w", p.domain, base, errNoDomain)
 		}
 	}
 	return shiplap.Join(p.domain, opt)

@@ -66,10 +66,10 @@ var (
 func Sections() []Section {
 	return []Section{
 		{Name: "round trip, both processors free", Slices: 40, Cases: []Case{
-			{Name: "limit: one cache line", Kind: RoundTrip, Bytes: 8, CPU: apart, Chunk: 64, Open: rawLine},
-			{Name: "shiplap queue, exclusive handles", Kind: RoundTrip, Bytes: 8, CPU: apart, Chunk: 64, Open: queueTrip(shiplap.WaitAdaptive)},
-			{Name: "shiplap queue, shared handles", Kind: RoundTrip, Bytes: 8, CPU: apart, Chunk: 64, Open: sharedTrip},
-			{Name: "shiplap pipe, messages", Kind: RoundTrip, Bytes: 8, CPU: apart, Chunk: 64, Open: pipeTrip},
+			{Name: "limit: one cache line", Kind: RoundTrip, Bytes: 8, CPU: apart, Chunk: 16, Open: rawLine},
+			{Name: "shiplap queue, exclusive handles", Kind: RoundTrip, Bytes: 8, CPU: apart, Chunk: 16, Open: queueTrip(shiplap.WaitAdaptive)},
+			{Name: "shiplap queue, shared handles", Kind: RoundTrip, Bytes: 8, CPU: apart, Chunk: 16, Open: sharedTrip},
+			{Name: "shiplap pipe, messages", Kind: RoundTrip, Bytes: 8, CPU: apart, Chunk: 16, Open: pipeTrip},
 			{Name: "unix socket", Kind: RoundTrip, Bytes: 8, CPU: apart, Chunk: 1, Open: socketTrip},
 			{Name: "os.Pipe", Kind: RoundTrip, Bytes: 8, CPU: apart, Chunk: 1, Open: pipesTrip},
 		}},
@@ -102,9 +102,9 @@ func Sections() []Section {
 			{Name: "os.Pipe, stream", Kind: Stream, Bytes: 64 << 10, CPU: apart, Open: pipesOneWay},
 		}},
 		{Name: "hand-over in place, there and back", Slices: 24, Cases: []Case{
-			{Name: "in place, 1 KiB", Kind: RoundTrip, Bytes: 1 << 10, CPU: apart, Chunk: 64, Open: inPlace},
-			{Name: "in place, 64 KiB", Kind: RoundTrip, Bytes: 64 << 10, CPU: apart, Chunk: 64, Open: inPlace},
-			{Name: "in place, 1 MiB", Kind: RoundTrip, Bytes: 1 << 20, CPU: apart, Chunk: 64, Open: inPlace},
+			{Name: "in place, 1 KiB", Kind: RoundTrip, Bytes: 1 << 10, CPU: apart, Chunk: 16, Open: inPlace},
+			{Name: "in place, 64 KiB", Kind: RoundTrip, Bytes: 64 << 10, CPU: apart, Chunk: 16, Open: inPlace},
+			{Name: "in place, 1 MiB", Kind: RoundTrip, Bytes: 1 << 20, CPU: apart, Chunk: 16, Open: inPlace},
 		}},
 	}
 }

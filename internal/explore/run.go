@@ -198,6 +198,9 @@ type run struct {
 	bases    []uintptr
 }
 
+// lastProcs are the processes of the run under way, for Idle and Final.
+var lastProcs []*Proc
+
 // active is the run that the hooks belong to: there is one at a time.
 var active *run
 
@@ -212,7 +215,7 @@ func newRun(x *explorer) *run {
 		p.next, p.stop = iter.Pull(p.coroutine(body))
 		r.procs = append(r.procs, p)
 	}
-	active = r
+	active, lastProcs = r, r.procs
 	for _, p := range r.procs {
 		r.resume(p) // to its first access
 	}

@@ -15,7 +15,6 @@ import (
 	"github.com/shiplap-ipc/shiplap/internal/wait"
 )
 
-// explored counts what all tests of this run explored.
 func explored(t *testing.T, opt Options, build func() *System) {
 	t.Helper()
 	start := time.Now()
@@ -195,11 +194,51 @@ func counter(producers, consumers, each int, v variant) func() *System {
 }
 
 func TestEventCounter(t *testing.T) {
-	for _, c := range [][4]int{{1, 1, 3}, {1, 2, 2}, {2, 1, 2}, {2, 2, 1}, {2, 2, 2, 4}, {1, 3, 3, 5}, {3, 2, 1, 5}} {
+	for _, c := range [][4]int{{1, 1, 3}, {1, 2, 2}, {2, 1, 2}, {2, 2, 1}, {2, 2, 2, 4}, {1, 3, 3, 4}, {3, 2, 1, 3}} {
 		t.Run(fmt.Sprintf("%dx%dx%d switches %d", c[0], c[1], c[2], c[3]), func(t *testing.T) {
 			explored(t, Options{Switches: c[3]}, counter(c[0], c[1], c[2], variant{}))
 		})
 	}
+}
+
+// Several items, or none, in one publication: whoever has not fallen asleep yet counts as well.
+func TestEventBatch(t *testing.T) {
+	batch := func(consumers, n int) func() *System {
+		return func() *System {
+			sys := counter(0, consumers, 0, variant{})()
+			word, count := sys.Memory[0].U32(0), sys.Memory[0].U32(64)
+			sys.Procs = nil
+			for range consumers {
+				sys.Procs = append(sys.Procs, func(p *Proc) {
+					var sess wait.Session
+					for {
+						if c := count.Load(); c > 0 && (n == 0 || count.CAS(c, c-1)) {
+							return
+						}
+						call := sess.Begin(context.Background())
+						if seen := wait.NewEvent(word).Arm(); count.Load() == 0 {
+							_ = call.Sleep(word, seen, time.Hour, nil)
+						}
+						call.End()
+					}
+				})
+			}
+			sys.Procs = append(sys.Procs, func(p *Proc) {
+				if n == 0 {
+					count.Store(1)
+					wait.NewEvent(word).WakeAll()
+					return
+				}
+				count.Add(uint32(n))
+				wait.NewEvent(word).Wake(n)
+			})
+			return sys
+		}
+	}
+	t.Run("2 items, 2 consumers", func(t *testing.T) { explored(t, Options{}, batch(2, 2)) })
+	t.Run("3 items, 3 consumers", func(t *testing.T) { explored(t, Options{Switches: 4}, batch(3, 3)) })
+	t.Run("news for 2", func(t *testing.T) { explored(t, Options{}, batch(2, 0)) })
+	t.Run("news for 3", func(t *testing.T) { explored(t, Options{Switches: 4}, batch(3, 0)) })
 }
 
 // Under the memory order of amd64, where a StoreRelease may be passed by the load behind it.

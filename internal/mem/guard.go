@@ -27,19 +27,26 @@ func Protect() Guard { return Guard{old: debug.SetPanicOnFault(true)} }
 
 // Recover must be deferred directly. It re-panics what is not a fault in a mapping.
 func (g *Guard) Recover(err *error) {
-	debug.SetPanicOnFault(g.old)
-	if g.Done {
-		return
+	g.End()
+	if !g.Done {
+		g.Caught(recover(), err)
 	}
-	v := recover()
+}
+
+// End undoes Protect. It is for deferred functions that do more than Recover; unless Done is set they
+// hand what recover gave them to Caught.
+func (g *Guard) End() { debug.SetPanicOnFault(g.old) }
+
+// Caught turns a recovered value into an error if it was a fault in a mapping, and panics with others.
+func (g *Guard) Caught(v any, err *error) {
 	if v == nil {
 		return
 	}
-	if e := FaultError(v); e != nil {
-		*err = e
-		return
+	e := FaultError(v)
+	if e == nil {
+		panic(v)
 	}
-	panic(v)
+	*err = e
 }
 
 // FaultError is the error for a recovered panic value that was a fault in a mapping, nil for others.

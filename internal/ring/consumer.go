@@ -5,17 +5,19 @@ import (
 
 	"github.com/shiplap-ipc/shiplap/internal/errs"
 	"github.com/shiplap-ipc/shiplap/internal/mem"
+	"github.com/shiplap-ipc/shiplap/internal/wait"
 )
 
 // Consumer is the taking side of a ring without acknowledgement while its lock is held. Not for
 // concurrent use.
 type Consumer struct {
-	r    *Ring
-	pos  uint64 // taken
-	next uint64 // end of what was looked at, pos when nothing was
-	gets uint64
-	n    uint64 // records between pos and next
-	off  uint64 // bytes of the record at pos that were read as a stream
+	r     *Ring
+	pos   uint64 // taken
+	next  uint64 // end of what was looked at, pos when nothing was
+	gets  uint64
+	n     uint64 // records between pos and next
+	off   uint64 // bytes of the record at pos that were read as a stream
+	burst int    // messages taken since the last wait
 }
 
 // Resume learns what was taken. It must be called after the lock was taken, whoever had it before
@@ -108,11 +110,54 @@ func (c *Consumer) Wait(ctx context.Context) error {
 	if err := c.r.Drained(c.next); err != nil {
 		return err
 	}
+	if c.burst >= burstLeast && c.r.getSpin.Useful() {
+		// The other side is at work as well. Let it get ahead instead of taking the line that it
+		// is about to write away from it at every message.
+		c.burst = 0
+		mem.Pause(burstPause)
+		if c.Ready() {
+			return nil
+		}
+	}
+	c.burst = 0
 	return c.r.await(ctx, c, &c.r.getSpin, c.r.notEmpty, c.r.emptyWord, c.r.emptySleeps, c.r.ProducersGone)
+}
+
+// GetNow is Next and Commit of one message in one piece, for the frequent case: there is one, and
+// nothing is out of the ordinary. Otherwise it does nothing and returns false.
+func (c *Consumer) GetNow(dst []byte) ([]byte, bool) {
+	r := c.r
+	h := r.area.Word(c.pos).Load()
+	n := payloadLen(h)
+	if h&(1<<seqShift-1)>>32 != 1 || n > r.longest || c.next != c.pos || c.off != 0 || r.owner.Load() != 0 {
+		return dst, false
+	}
+	b := r.area.Slice(c.pos+r.hdr, int(n))
+	if b == nil {
+		return dst, false
+	}
+	dst = append(dst, b...)
+	c.pos += r.hdr + pad(n)
+	r.taken.StoreRelease(c.pos) // the commit point
+	c.next = c.pos
+	c.gets++
+	r.gets.StoreRelease(c.gets)
+	r.notFull.Wake(1)
+	return dst, true
 }
 
 // Get appends the next message to dst and takes it, for the holder of an exclusive handle.
 func (c *Consumer) Get(ctx context.Context, dst []byte) ([]byte, error) {
+	if dst, ok := c.GetNow(dst); ok {
+		c.burst++
+		return dst, nil
+	}
+	if c.burst < burstLeast && c.r.getSpin.Useful() && wait.Glance(c.r.area.Word(c.pos)) {
+		if dst, ok := c.GetNow(dst); ok {
+			c.burst = 0
+			return dst, nil
+		}
+	}
 	for {
 		b, err := c.Next()
 		if err == nil {

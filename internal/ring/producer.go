@@ -23,6 +23,7 @@ type Producer struct {
 	count uint64 // its records
 	sum   uint64 // its payload bytes
 	want  uint64 // bytes that a sleeping Wait needs
+	burst int    // messages put since the last wait
 }
 
 // Resume learns where the tail is. It must be called after the lock was taken, whoever had it before
@@ -115,7 +116,7 @@ func (p *Producer) Add(b []byte) error {
 	if err := p.reserve(len(b)); err != nil {
 		return err
 	}
-	p.r.area.CopyIn(int((p.next+p.r.hdr)&p.r.mask), b)
+	p.r.area.CopyIn(p.next+p.r.hdr, b)
 	p.finish(len(b))
 	return nil
 }
@@ -131,8 +132,8 @@ func (p *Producer) Reserve(n int) ([]byte, error) {
 
 // AddReserved ends the filling of what Reserve gave, of which the first n bytes count.
 func (p *Producer) AddReserved(b []byte, n int) {
-	if off := int((p.next + p.r.hdr) & p.r.mask); !p.r.area.Mirrored() && off+len(b) > p.r.area.Len() {
-		p.r.area.CopyIn(off, b[:n])
+	if p.r.area.Slice(p.next+p.r.hdr, len(b)) == nil {
+		p.r.area.CopyIn(p.next+p.r.hdr, b[:n]) // the view was a copy
 	}
 	p.finish(n)
 }
@@ -180,8 +181,8 @@ func (p *Producer) Commit() error {
 	p.pos = p.next
 	p.puts += p.count
 	p.bytes += p.sum
+	r.puts.StoreRelease(p.puts) // before tail: who finds the tail behind counts the records from here
 	r.tail.StoreRelease(p.pos)
-	r.puts.StoreRelease(p.puts)
 	r.bytes.StoreRelease(p.bytes)
 	r.busy.StoreRelease(0)
 	if p.pos-p.taken > p.high+r.size/64 {
@@ -206,6 +207,11 @@ func (p *Producer) raiseHigh() {
 // Drop forgets the batch.
 func (p *Producer) Drop() { p.next, p.count, p.sum = p.pos, 0, 0 }
 
+const (
+	burstLeast = 16 // messages without a wait between that make a burst
+	burstPause = 200 // pause hints
+)
+
 // Pending is the number of records in the batch.
 func (p *Producer) Pending() int { return int(p.count) }
 
@@ -220,8 +226,46 @@ func (p *Producer) Wait(ctx context.Context, n int) error {
 	return p.r.await(ctx, p, &p.r.putSpin, p.r.notFull, p.r.fullWord, p.r.fullSleeps, p.r.ConsumersGone)
 }
 
+// PutNow is Add and Commit of one message in one piece, for the frequent case: there is room as far as
+// is known, and nothing is out of the ordinary. Otherwise it does nothing and returns false.
+func (p *Producer) PutNow(b []byte) bool {
+	r := p.r
+	n := uint64(len(b))
+	end := p.pos + r.hdr + pad(n)
+	if end+wordSize-p.taken > r.size || n > r.longest || p.next != p.pos {
+		return false
+	}
+	r.area.Word(end).StoreRelease(0)
+	if r.hdr > wordSize {
+		r.area.Word(p.pos + wordSize).StoreRelease(stateReady)
+	}
+	r.area.CopyIn(p.pos+r.hdr, b)
+	r.busy.StoreRelease(1) // pairs with Heavy in Drained
+	if r.flags() != 0 {
+		r.busy.StoreRelease(0)
+		return false
+	}
+	p.puts++
+	r.area.Word(p.pos).StoreRelease(header(int(n), p.puts)) // the commit point
+	p.pos, p.next = end, end
+	p.bytes += n
+	r.tail.StoreRelease(end)
+	r.puts.StoreRelease(p.puts)
+	r.bytes.StoreRelease(p.bytes)
+	r.busy.StoreRelease(0)
+	if end-p.taken > p.high+r.size/64 {
+		p.raiseHigh()
+	}
+	r.notEmpty.Wake(1)
+	return true
+}
+
 // Put is the whole of putting one message, for the holder of an exclusive handle.
 func (p *Producer) Put(ctx context.Context, b []byte) error {
+	if p.PutNow(b) {
+		p.burst++
+		return nil
+	}
 	for {
 		err := p.Add(b)
 		if err == nil {
@@ -315,6 +359,16 @@ func (p *Producer) waitRoom(ctx context.Context, n int) error {
 	if err := p.r.check(true); err != nil {
 		return err
 	}
+	if p.burst >= burstLeast && p.r.putSpin.Useful() {
+		// The other side is at work as well. Let it get ahead instead of taking the line with its
+		// position away from it at every message.
+		p.burst = 0
+		mem.Pause(burstPause)
+		if err := p.look(); err != nil || p.next+p.r.recordSize(n)+wordSize-p.taken <= p.r.size {
+			return err
+		}
+	}
+	p.burst = 0
 	if p.r.Ack() {
 		if freed, err := p.r.tryReclaim(); err != nil || freed {
 			return err

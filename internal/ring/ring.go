@@ -19,12 +19,12 @@ const (
 // Ring is one process's view of a ring. Its methods may be called concurrently; those of Producer
 // and Consumer belong to whoever holds the lock of the side.
 type Ring struct {
-	area  *mem.Span
-	size  uint64
-	mask  uint64
-	hdr   uint64   // bytes before the payload: 8, or 16 with acknowledgement
-	state *mem.U32 // closed, deaf
-	owner *mem.U32 // removed
+	area    mem.Area
+	size    uint64
+	longest uint64   // payload that fits
+	hdr     uint64   // bytes before the payload: 8, or 16 with acknowledgement
+	state   *mem.U32 // closed, deaf
+	owner   *mem.U32 // removed
 
 	tail, puts, bytes, high, seen *mem.U64
 	taken, gets, partial          *mem.U64
@@ -67,7 +67,7 @@ func Open(c Config) *Ring {
 	}
 	u64 := func(off int) *mem.U64 { return c.Ctl.U64(c.Base + off) }
 	r := &Ring{
-		area: c.Area, size: uint64(c.Area.Len()), mask: uint64(c.Area.Len()) - 1, hdr: wordSize, state: c.State, owner: c.Object,
+		area: mem.NewArea(c.Area), size: uint64(c.Area.Len()), hdr: wordSize, state: c.State, owner: c.Object,
 		tail: u64(offTail), puts: u64(offPuts), bytes: u64(offBytes), high: u64(offHigh), seen: u64(offSeen),
 		taken: u64(offTaken), gets: u64(offGets), partial: u64(offPartial),
 		cursor: u64(offCursor), leases: u64(offLeases), repeats: u64(offRepeats),
@@ -84,6 +84,7 @@ func Open(c Config) *Ring {
 		r.hdr = 2 * wordSize
 	}
 	r.anyRecord.r, r.anyReady.r = r, r
+	r.longest = uint64(r.MaxPayload())
 	r.putSpin.SetMode(c.Mode)
 	r.getSpin.SetMode(c.Mode)
 	return r
@@ -105,7 +106,7 @@ func (r *Ring) Ack() bool { return r.hdr > wordSize }
 
 func (r *Ring) recordSize(n int) uint64 { return r.hdr + pad(uint64(n)) }
 
-func (r *Ring) word(pos uint64) *mem.U64 { return r.area.U64(int(pos & r.mask)) }
+func (r *Ring) word(pos uint64) *mem.U64 { return r.area.Word(pos) }
 
 // check is why nothing can be put (put) or taken at all, by the state word.
 func (r *Ring) check(put bool) error {
@@ -188,12 +189,11 @@ func (r *Ring) walk(pos uint64) (tail uint64, last uint64, n uint64, err error) 
 
 // view is the n bytes at pos; where they are not contiguous, a copy.
 func (r *Ring) view(pos uint64, n int) []byte {
-	off := int(pos & r.mask)
-	if r.area.Mirrored() || off+n <= r.area.Len() {
-		return r.area.Bytes(off, n)
+	b := r.area.Slice(pos, n)
+	if b == nil {
+		b = make([]byte, n)
+		r.area.CopyOut(b, pos)
 	}
-	b := make([]byte, n)
-	r.area.CopyOut(b, off)
 	return b
 }
 

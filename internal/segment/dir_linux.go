@@ -6,18 +6,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/shiplap-ipc/shiplap/internal/errs"
 )
-
-// DefaultBase is where the memory of a Linux host lies.
-const DefaultBase = "/dev/shm"
-
-// Layout is the version of the layout on disk; it is part of the path.
-const Layout = 1
 
 // Dir is an open domain directory.
 type Dir struct {
@@ -25,22 +18,6 @@ type Dir struct {
 	fd   int
 	dev  uint64
 	ino  uint64
-}
-
-// Base is the directory under which domains lie: dir if given, else $SHIPLAP_DIR, else /dev/shm.
-func Base(dir string) string {
-	if dir != "" {
-		return dir
-	}
-	if d := os.Getenv("SHIPLAP_DIR"); d != "" {
-		return d
-	}
-	return DefaultBase
-}
-
-// DomainsPath is the directory that holds this user's domains under base.
-func DomainsPath(base string) string {
-	return filepath.Join(base, "shiplap-"+strconv.Itoa(os.Geteuid()), "v"+strconv.Itoa(Layout))
 }
 
 // OpenDir opens the directory of a domain; create makes what is missing below base.
@@ -54,7 +31,7 @@ func OpenDir(base, domain string, create bool) (*Dir, error) {
 		return nil, fmt.Errorf("%w\n%s", &fs.PathError{Op: "open shared memory directory", Path: base, Err: err}, remedy(err))
 	}
 	path := base
-	for _, elem := range []string{"shiplap-" + strconv.Itoa(os.Geteuid()), "v" + strconv.Itoa(Layout), file} {
+	for _, elem := range []string{userDir(), layoutDir(), file} {
 		path = filepath.Join(path, elem)
 		next, err := openSubdir(fd, elem, path, create)
 		unix.Close(fd)

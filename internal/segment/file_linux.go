@@ -43,9 +43,6 @@ func (d *Dir) Create(tag string, size int64) (*File, error) {
 	return f, nil
 }
 
-// TempPrefix begins the names of files that are not published.
-const TempPrefix = "#tmp."
-
 func (f *File) init(size int64) error {
 	if err := unix.Fchmod(f.fd, 0o600); err != nil {
 		return &fs.PathError{Op: "chmod", Path: f.dir.path + "/" + f.name, Err: err}

@@ -38,11 +38,12 @@ func (e Event) Wake(n int) {
 func (e Event) WakeAll() { e.Wake(futex.All) }
 
 func (e Event) wakeSlow(v uint32, n int) {
-	if Wake(e.word, n) > 0 {
-		return
+	if Wake(e.word, n) == n {
+		return // as many as there is work for
 	}
-	// Nobody slept. Take the bit back; but somebody who armed earlier may fall asleep between our
-	// look at the futex and this CAS, on the very value: hence one more call for all.
+	// Fewer slept. Take the bit back: whoever has armed and is on his way to sleep finds the word
+	// changed. But he may fall asleep between our look at the futex and this CAS, on the very value:
+	// hence one more call for all.
 	if e.word.CAS(v, (v|sleepers)+1) {
 		Wake(e.word, futex.All)
 	}

@@ -28,7 +28,8 @@ const (
 	spinMost   = 50 * time.Microsecond
 	spinLeast  = 3 * time.Microsecond
 	spinLong   = 10 * time.Millisecond // mode Spin
-	eager      = 64                    // polls before the first pause hint
+	eager      = 16                    // polls before the first pause hint
+	glances    = 300
 	tryFirst   = 8
 	trySeldom  = 1024
 	growFactor = 4
@@ -60,6 +61,20 @@ type Poll struct {
 	s        *Spinner
 	i, limit int32
 }
+
+// Glance polls a word that another process is about to set, without a pause and for less than a
+// microsecond, and reports whether it is set. It is the first part of waiting where polling is Useful.
+func Glance(w *mem.U64) bool {
+	for range glances {
+		if w.Load() != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// Useful reports whether polling has paid lately.
+func (s *Spinner) Useful() bool { return s.mode != Sleep && s.budget.Load() > 0 }
 
 // Start begins a poll.
 func (s *Spinner) Start() Poll {

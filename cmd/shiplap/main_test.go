@@ -1,0 +1,205 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/shiplap-ipc/shiplap"
+	"github.com/shiplap-ipc/shiplap/internal/segment"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"shiplap": main})
+}
+
+// memory makes a directory for domains that goes with the test.
+func memory(t testing.TB) string {
+	base := "/dev/shm"
+	if _, err := os.Stat(base); err != nil {
+		base = ""
+	}
+	dir, err := os.MkdirTemp(base, "shiplap-cli-test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata",
+		Setup: func(env *testscript.Env) error {
+			dir := memory(env.T().(testing.TB))
+			env.Setenv("SHIPLAP_DIR", dir)
+			env.Setenv("OBJECTS", filepath.Join(segment.DomainsPath(dir), "default"))
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			// code N command…: the command ends with exit code N.
+			"code": func(ts *testscript.TestScript, _ bool, args []string) {
+				want, err := strconv.Atoi(args[0])
+				ts.Check(err)
+				err = ts.Exec(args[1], args[2:]...)
+				if got := codeOf(err); got != want {
+					ts.Fatalf("exit code %d (%v), want %d", got, err, want)
+				}
+			},
+			// damage FILE: overwrite the beginning of an object.
+			"damage": func(ts *testscript.TestScript, _ bool, args []string) {
+				f, err := os.OpenFile(args[0], os.O_WRONLY, 0)
+				ts.Check(err)
+				_, err = f.WriteString("garbage")
+				ts.Check(errors.Join(err, f.Close()))
+			},
+		},
+	})
+}
+
+func codeOf(err error) int {
+	if err == nil {
+		return 0
+	}
+	if e, ok := errors.AsType[*exec.ExitError](err); ok {
+		return e.ExitCode()
+	}
+	return -1
+}
+
+// tool runs shiplap in a directory of its own.
+type tool struct {
+	t   *testing.T
+	dir string
+}
+
+func newTool(t *testing.T) *tool { return &tool{t, memory(t)} }
+
+// proc is a running shiplap.
+type proc struct {
+	*exec.Cmd
+	t      *testing.T
+	stderr bytes.Buffer
+	waited bool
+}
+
+func (s *tool) start(in io.Reader, out io.Writer, args ...string) *proc {
+	s.t.Helper()
+	p := &proc{Cmd: exec.Command("shiplap", append([]string{"--dir", s.dir}, args...)...), t: s.t}
+	p.Stdin, p.Stdout, p.Stderr = in, out, &p.stderr
+	p.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := p.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() {
+		if !p.waited {
+			p.Process.Kill()
+			p.Wait()
+		}
+	})
+	return p
+}
+
+func (s *tool) run(args ...string) string {
+	s.t.Helper()
+	var out bytes.Buffer
+	s.start(nil, &out, args...).ends(exitOK)
+	return out.String()
+}
+
+const patience30 = 30 * time.Second
+
+// ends waits for the process and compares its exit code; -1 is a signal.
+func (p *proc) ends(code int) {
+	p.t.Helper()
+	stuck := time.AfterFunc(patience30, func() { p.Process.Signal(syscall.SIGQUIT) })
+	err := p.Wait()
+	stuck.Stop()
+	p.waited = true
+	if got := codeOf(err); got != code {
+		p.t.Errorf("%s: exit code %d (%v), want %d; it said %s", strings.Join(p.Args, " "), got, err, code, p.stderr.String())
+	}
+}
+
+func (s *tool) domain() *shiplap.Domain {
+	s.t.Helper()
+	d, err := shiplap.Join("", &shiplap.Options{Dir: s.dir, NoSweep: true})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return d
+}
+
+// until looks again and again until something holds.
+func (s *tool) until(what string, holds func(*shiplap.Domain) bool) {
+	s.t.Helper()
+	d := s.domain()
+	defer d.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), patience30)
+	defer cancel()
+	for tick := time.NewTicker(time.Millisecond); ; {
+		if holds(d) {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			s.t.Fatalf("never: %s", what)
+		}
+	}
+}
+
+// joined waits until the process is a member: from then on it handles signals.
+func (s *tool) joined(p *proc) {
+	s.t.Helper()
+	s.until("the process joined", func(d *shiplap.Domain) bool {
+		all, err := d.Members()
+		return err == nil && slices.ContainsFunc(all, func(m shiplap.Process) bool { return m.Pid == p.Process.Pid && m.Alive })
+	})
+}
+
+// left fails unless exactly the objects named, and no members, temporaries or children are left.
+func (s *tool) left(objects ...string) {
+	s.t.Helper()
+	files, err := filepath.Glob(filepath.Join(s.dir, "*/*/default/*"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	var names []string
+	for _, f := range files {
+		if n := filepath.Base(f); n != "#members" {
+			names = append(names, n)
+		}
+	}
+	if !slices.Equal(names, objects) {
+		s.t.Errorf("left behind: %q, want %q", names, objects)
+	}
+	d := s.domain()
+	defer d.Close()
+	all, err := d.Members()
+	if err != nil || len(all) != 1 {
+		s.t.Errorf("members left behind: %v, %v", all, err)
+	}
+}
+
+// lines is n different lines.
+func lines(n int) []byte {
+	var b bytes.Buffer
+	for i := range n {
+		fmt.Fprintf(&b, "line %d of a list of words\n", i)
+	}
+	return b.Bytes()
+}

@@ -1,0 +1,433 @@
+//go:build explore
+
+package explore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/shiplap-ipc/shiplap/internal/errs"
+	"github.com/shiplap-ipc/shiplap/internal/mem"
+	"github.com/shiplap-ipc/shiplap/internal/ring"
+	"github.com/shiplap-ipc/shiplap/internal/wait"
+)
+
+// aRing is an experiment with one ring in the smallest area.
+type aRing struct {
+	ctl, area *mem.Span
+	ack       bool
+	put       []int // messages whose put was reported done, by their lengths
+	begun     []int
+	got       []int // messages that were handed over
+	settled   []int
+	took      map[int][]int // by consumer
+	over      bool          // a consumer was told that it is closed
+	sys       *System
+}
+
+func newRing(ack bool, start int) *aRing {
+	r := mem.NewHeap(mem.Part{Len: 64 + ring.ControlSize}, mem.Part{Len: ring.MinArea})
+	a := &aRing{ctl: r.Span(0), area: r.Span(1), ack: ack, took: map[int][]int{}}
+	a.sys = &System{Memory: []*mem.Span{a.ctl, a.area}, Idle: a.idle, Final: a.final}
+	a.sys.Clock = append(lockClock(64+ring.ProducerLock), lockClock(64+ring.ConsumerLock)...)
+	// Move on to where the area ends soon, so that records wrap.
+	v := a.open(nobody{})
+	for start > 0 {
+		n := min(start, 1024)
+		must(v.Put(context.Background(), make([]byte, n-8)))
+		_, err := v.Get(context.Background(), nil)
+		if ack {
+			panic("rings with acknowledgement start at 0")
+		}
+		must(err)
+		start -= n
+	}
+	return a
+}
+
+type nobody struct{}
+
+func (nobody) Self() uint32                        { return 99 }
+func (nobody) Dead(t uint32) bool                  { return t != 99 }
+func (nobody) Watch(uint32, func()) (func(), bool) { return nil, false }
+
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
+func (a *aRing) open(o interface {
+	Self() uint32
+	Dead(uint32) bool
+	Watch(uint32, func()) (func(), bool)
+}) *ring.Ring {
+	return ring.Open(ring.Config{Ctl: a.ctl, Base: 64, Area: a.area, State: a.ctl.U32(0), Object: a.ctl.U32(8),
+		Ack: a.ack, Owners: o, Sess: &wait.Session{}, Mode: wait.Sleep})
+}
+
+// message is n bytes, all of which depend on n.
+func message(n int) []byte {
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = byte(n + 7*i)
+	}
+	return b
+}
+
+func (a *aRing) producer(closes bool, lens ...int) {
+	a.sys.Procs = append(a.sys.Procs, func(p *Proc) {
+		r := a.open(p.Owners())
+		for k, n := range lens {
+			p.State(k)
+			a.begun = append(a.begun, n)
+			if err := r.Put(context.Background(), message(n)); err != nil {
+				p.Failf("put: %v", err)
+			}
+			a.put = append(a.put, n)
+		}
+		p.State(len(lens))
+		if closes {
+			r.Close()
+		}
+	})
+}
+
+// batch puts all in one commit, through an exclusive handle.
+func (a *aRing) batch(closes bool, lens ...int) {
+	a.sys.Procs = append(a.sys.Procs, func(p *Proc) {
+		r := a.open(p.Owners())
+		if _, err := r.ProducerLock.Lock(context.Background()); err != nil {
+			p.Failf("%v", err)
+		}
+		var pr ring.Producer
+		if err := pr.Resume(r); err != nil {
+			p.Failf("resume: %v", err)
+		}
+		var msgs [][]byte
+		for _, n := range lens {
+			msgs = append(msgs, message(n))
+		}
+		a.begun = append(a.begun, lens...)
+		if _, err := pr.PutAll(context.Background(), msgs); err != nil {
+			p.Failf("put: %v", err)
+		}
+		a.put = append(a.put, lens...)
+		r.ProducerLock.Unlock()
+		if closes {
+			r.Close()
+		}
+	})
+}
+
+func (a *aRing) hand(p *Proc, b []byte) int {
+	n := len(b)
+	if !slices.Equal(b, message(n)) {
+		p.Failf("the message of %d bytes is torn", n)
+	}
+	if !slices.Contains(a.begun, n) {
+		p.Failf("a message of %d bytes that nobody put", n)
+	}
+	a.got = append(a.got, n)
+	a.took[p.ID] = append(a.took[p.ID], n)
+	return n
+}
+
+// consumer gets most messages, or all until the ring is closed if most is 0.
+func (a *aRing) consumer(most int) {
+	a.sys.Procs = append(a.sys.Procs, func(p *Proc) {
+		r := a.open(p.Owners())
+		known := 0
+		for k := 0; most == 0 || k < most; k++ {
+			p.State(known)
+			b, err := r.Get(context.Background(), nil)
+			if errors.Is(err, errs.ErrClosed) && most == 0 {
+				a.over = true
+				return
+			}
+			if err != nil {
+				p.Failf("get: %v", err)
+				return
+			}
+			if slices.Contains(a.got, len(b)) {
+				p.Failf("the message of %d bytes came twice", len(b))
+			}
+			known = known*4096 + a.hand(p, b)
+		}
+	})
+}
+
+// acker leases and acknowledges; refuses the first delivery of each message if nacks.
+func (a *aRing) acker(most int, nacks bool) {
+	a.sys.Procs = append(a.sys.Procs, func(p *Proc) {
+		r := a.open(p.Owners())
+		known := 0
+		for k := 0; most == 0 || k < most; k++ {
+			p.State(known)
+			ls, err := r.Lease(context.Background(), false)
+			if errors.Is(err, errs.ErrClosed) && most == 0 {
+				a.over = true
+				return
+			}
+			if err != nil {
+				p.Failf("lease: %v", err)
+				return
+			}
+			n := a.hand(p, r.Payload(ls))
+			known = known*4096 + n
+			if slices.Contains(a.settled, n) {
+				p.Failf("the message of %d bytes came again after it was acknowledged", n)
+			}
+			if ls.Count == 1 && count(a.got, n) > 1 {
+				p.Failf("the message of %d bytes says it comes for the first time, after %v", n, a.got)
+			}
+			if nacks && ls.Count == 1 {
+				known++
+				if err := r.Settle(ls, false, false); err != nil {
+					p.Failf("nack: %v", err)
+				}
+				continue
+			}
+			if err := r.Settle(ls, true, false); err != nil {
+				p.Failf("ack: %v", err)
+			}
+			a.settled = append(a.settled, n)
+		}
+	})
+}
+
+func count(all []int, n int) (c int) {
+	for _, m := range all {
+		if m == n {
+			c++
+		}
+	}
+	return c
+}
+
+func (a *aRing) anyDead() bool {
+	return slices.ContainsFunc(a.procs(), func(p *Proc) bool { return p.state == dead })
+}
+
+func (a *aRing) procs() []*Proc { return lastProcs }
+
+// rest is what a survivor finds in the ring.
+func (a *aRing) rest() ([]int, error) {
+	r := a.open(nobody{})
+	var rest []int
+	for {
+		var n int
+		if a.ack {
+			ls, err := r.TryLease(context.Background())
+			if errors.Is(err, errs.ErrEmpty) || errors.Is(err, errs.ErrClosed) {
+				return rest, nil
+			}
+			if err != nil {
+				return rest, err
+			}
+			if !slices.Equal(r.Payload(ls), message(ls.Len)) {
+				return rest, fmt.Errorf("the message of %d bytes is torn", ls.Len)
+			}
+			n = ls.Len
+			if err := r.Settle(ls, true, false); err != nil {
+				return rest, err
+			}
+		} else {
+			k, err := r.TryGetMany(context.Background(), 1, func(b []byte) error {
+				if !slices.Equal(b, message(len(b))) {
+					return fmt.Errorf("the message of %d bytes is torn", len(b))
+				}
+				n = len(b)
+				return nil
+			})
+			if errors.Is(err, errs.ErrEmpty) || errors.Is(err, errs.ErrClosed) {
+				return rest, nil
+			}
+			if err != nil || k != 1 {
+				return rest, fmt.Errorf("%d messages: %w", k, err)
+			}
+		}
+		rest = append(rest, n)
+	}
+}
+
+// idle: who sleeps for ever must have nothing to do.
+func (a *aRing) idle(asleep []int) error {
+	if !a.anyDead() {
+		return errors.New("and nobody died")
+	}
+	r := a.open(nobody{})
+	if !r.Empty() && !a.ack {
+		return errors.New("although the ring holds a message")
+	}
+	if a.ack {
+		if _, err := r.TryLease(context.Background()); err == nil {
+			return errors.New("although the ring holds a message to be leased")
+		}
+	}
+	return nil
+}
+
+// final: nothing reported as put is lost, nothing came twice.
+func (a *aRing) final() error {
+	rest, err := a.rest()
+	if err != nil {
+		return fmt.Errorf("a survivor: %w", err)
+	}
+	deadConsumers := 0
+	for _, p := range lastProcs {
+		if p.state == dead {
+			deadConsumers++ // at most one message went with each
+		}
+	}
+	missing := 0
+	for _, n := range a.put {
+		switch c := count(a.got, n) + count(rest, n); {
+		case c == 0 && a.ack:
+			return fmt.Errorf("the message of %d bytes is lost (got %v, rest %v)", n, a.got, rest)
+		case c == 0:
+			missing++
+		case c > 1 && !a.ack:
+			return fmt.Errorf("the message of %d bytes is there %d times", n, c)
+		}
+		if a.ack && count(a.settled, n)+count(rest, n) > 1 {
+			return fmt.Errorf("the message of %d bytes came again after it was acknowledged", n)
+		}
+	}
+	if missing > deadConsumers {
+		return fmt.Errorf("%d messages are lost: put %v, got %v, rest %v", missing, a.put, a.got, rest)
+	}
+	if a.over && len(rest) > 0 && !a.ack {
+		return fmt.Errorf("a consumer was told that all is over, but there are %v", rest)
+	}
+	// And the ring goes on working.
+	if s, err := a.open(nobody{}).Stats(); err != nil || s.Depth != 0 {
+		return fmt.Errorf("depth %d of the emptied ring: %v", s.Depth, err)
+	}
+	return nil
+}
+
+func TestRing(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		opt  Options
+		make func() *aRing
+	}{
+		{"1 producer, 1 consumer", Options{}, func() *aRing {
+			a := newRing(false, 4096-24)
+			a.producer(false, 9, 10)
+			a.consumer(2)
+			return a
+		}},
+		{"full", Options{Switches: 5}, func() *aRing {
+			a := newRing(false, 2048)
+			a.producer(false, 2001, 2002, 2003)
+			a.consumer(3)
+			return a
+		}},
+		{"batch", Options{Switches: 6}, func() *aRing {
+			a := newRing(false, 4096-24)
+			a.batch(true, 9, 2010, 2011)
+			a.consumer(0)
+			return a
+		}},
+		{"close", Options{Switches: 3}, func() *aRing {
+			a := newRing(false, 0)
+			a.producer(true, 9)
+			a.consumer(0)
+			a.consumer(0)
+			return a
+		}},
+		{"producer dies", Options{Deaths: 1, Mortal: 1, Timeouts: 1, Switches: 3}, func() *aRing {
+			a := newRing(false, 4096-24)
+			a.producer(false, 9)
+			a.producer(false, 10)
+			a.consumer(2)
+			return a
+		}},
+		{"batch dies", Options{Deaths: 1, Mortal: 1, Timeouts: 2}, func() *aRing {
+			a := newRing(false, 4096-24)
+			a.batch(false, 9, 10)
+			a.consumer(2)
+			return a
+		}},
+		{"consumer dies", Options{Deaths: 1, Mortal: 2, Timeouts: 1, Switches: 2}, func() *aRing {
+			a := newRing(false, 0)
+			a.producer(true, 9, 10)
+			a.consumer(0)
+			a.consumer(0)
+			return a
+		}},
+		{"full, consumer dies", Options{Deaths: 1, Mortal: 2, Timeouts: 1, Switches: 2}, func() *aRing {
+			a := newRing(false, 0)
+			a.producer(true, 2001, 2002)
+			a.consumer(0)
+			a.consumer(0)
+			return a
+		}},
+		{"two producers", Options{Switches: 3}, func() *aRing {
+			a := newRing(false, 4096-24)
+			a.producer(false, 9)
+			a.producer(false, 10)
+			a.consumer(2)
+			return a
+		}},
+		{"store buffers", Options{Buffers: true, Switches: 4}, func() *aRing {
+			a := newRing(false, 4096-24)
+			a.producer(true, 9)
+			a.consumer(0)
+			return a
+		}},
+		{"store buffers, death", Options{Buffers: true, Deaths: 1, Mortal: 1, Timeouts: 1, Switches: 3}, func() *aRing {
+			a := newRing(false, 4096-24)
+			a.producer(false, 9)
+			a.consumer(1)
+			return a
+		}},
+		{"ack", Options{Switches: 5}, func() *aRing {
+			a := newRing(true, 0)
+			a.producer(true, 9)
+			a.acker(0, true)
+			return a
+		}},
+		{"ack, full", Options{Switches: 4}, func() *aRing {
+			a := newRing(true, 0)
+			a.producer(false, 2001, 2002)
+			a.acker(2, false)
+			return a
+		}},
+		{"ack, two consumers", Options{Switches: 2}, func() *aRing {
+			a := newRing(true, 0)
+			a.producer(true, 9, 10)
+			a.acker(0, false)
+			a.acker(0, false)
+			return a
+		}},
+		{"ack, consumer dies", Options{Deaths: 1, Mortal: 2, Timeouts: 1, Switches: 2}, func() *aRing {
+			a := newRing(true, 0)
+			a.producer(true, 9, 10)
+			a.acker(0, false)
+			a.acker(0, false)
+			return a
+		}},
+		{"ack, producer dies", Options{Deaths: 1, Mortal: 1, Timeouts: 1, Switches: 4}, func() *aRing {
+			a := newRing(true, 0)
+			a.producer(true, 9)
+			a.acker(0, false)
+			return a
+		}},
+		{"ack, store buffers", Options{Buffers: true, Switches: 3}, func() *aRing {
+			a := newRing(true, 0)
+			a.producer(true, 9)
+			a.acker(0, true)
+			return a
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			explored(t, c.opt, func() *System { return c.make().sys })
+		})
+	}
+}
