@@ -80,25 +80,21 @@ func TestConstants(t *testing.T) {
 	ok(t, err)
 	defer l.Close()
 	want := map[string]int{
-		"layout version":      segment.Layout,
-		"header size":         object.HeaderSize,
-		"member slots":        member.Slots,
-		"members file size":   len(file(t, d, member.FileName)),
-		"lock record size":    wordlock.Size,
-		"ring control size":   ring.ControlSize,
-		"control span size":   len(file(t, d, "q")) - 4096,
-		"smallest area":       ring.MinArea,
-		"largest area":        ring.MaxArea,
-		"listener area":       len(file(t, d, "l")) - len(file(t, d, "q")) + 4096,
-		"longest name":        segment.MaxName,
-		"longest file name":   240,
-		"longest label":       256,
-		"longest descriptor":  schema.MaxText,
-		"":                    0,
-		"(payload of a queue": 4096 - 16,
+		"layout version":     segment.Layout,
+		"header size":        object.HeaderSize,
+		"member slots":       member.Slots,
+		"members file size":  len(file(t, d, member.FileName)),
+		"lock record size":   wordlock.Size,
+		"ring control size":  ring.ControlSize,
+		"control span size":  len(file(t, d, "q")) - 4096,
+		"smallest area":      ring.MinArea,
+		"largest area":       ring.MaxArea,
+		"listener area":      len(file(t, d, "l")) - len(file(t, d, "q")) + 4096,
+		"longest name":       segment.MaxName,
+		"longest file name":  240,
+		"longest label":      256,
+		"longest descriptor": schema.MaxText,
 	}
-	delete(want, "")
-	delete(want, "(payload of a queue")
 	if q.MaxMessage() != 4096-16 {
 		t.Errorf("a ring of 4096 bytes takes %d", q.MaxMessage())
 	}
@@ -145,8 +141,8 @@ func TestMembersTable(t *testing.T) {
 	ok(t, err)
 	id, err := hex.DecodeString(strings.ReplaceAll(strings.TrimSpace(string(boot)), "-", ""))
 	ok(t, err)
-	ns, err := os.Stat("/proc/self/ns/pid")
-	ok(t, err)
+	var ns unix.Stat_t
+	ok(t, unix.Stat("/proc/self/ns/pid", &ns))
 	for i, proc := range []struct {
 		pid int
 		cmd string
@@ -156,7 +152,7 @@ func TestMembersTable(t *testing.T) {
 		after := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
 		compare(t, "slot", img, slots.off+i*slots.entry, slots.entry, 0, want{
 			"generation": 1, "state": 1, "pid": proc.pid, "uid": os.Geteuid(), "joined": recent, "boot": string(id),
-			"command": proc.cmd[:min(72, len(proc.cmd))], "start": atoi(t, after[22-3]), "pidns": int(inode(ns)),
+			"command": proc.cmd[:min(72, len(proc.cmd))], "start": atoi(t, after[22-3]), "pidns": int(ns.Ino),
 		})
 	}
 	b := get(t, "token").bits(t, "Bits")
@@ -178,16 +174,6 @@ func TestMembersTable(t *testing.T) {
 	if at := slots.off + slots.entry + at(t, "slot", "state").off; word(img[at:at+4]) != 0 {
 		t.Error("the slot of the dead is not free")
 	}
-}
-
-func inode(fi os.FileInfo) uint64 {
-	st, _ := fi.Sys().(interface{ String() string })
-	_ = st
-	var u unix.Stat_t
-	if unix.Stat("/proc/self/ns/pid", &u) != nil {
-		return 0
-	}
-	return u.Ino
 }
 
 func headerWant(d shiplap.Process, more want) want {
@@ -404,7 +390,7 @@ func TestLockRecord(t *testing.T) {
 	img := file(t, d, "q")
 	compare(t, "lock", img, base, wordlock.Size, 0, want{
 		"word":       int(get(t, "token").bits(t, "Bits")["waiters"].put(1)) | token,
-		"recoveries": 1, "since": recent, "sleeps": 1, "waiter": skip{}})
+		"recoveries": 1, "since": recent, "sleeps": positive, "waiter": skip{}})
 	compare(t, "waiter", img, base+waiter.off, waiter.entry, 0, want{"waiter token": token, "waiter since": recent})
 }
 
