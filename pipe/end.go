@@ -100,12 +100,16 @@ var errPeerDied = fmt.Errorf("%w: its process died", errs.ErrPeerGone)
 // for waits to be interrupted by the other process's death.
 func (e *End) peerGone() error {
 	peer := e.side.other()
+	opened := e.obj.Ctl.U32(offOpened).Load()&(1<<peer) != 0
 	token := lockOwner(e.obj, ringBase(peer.out())+ring.ProducerLock)
-	if token == 0 && e.obj.Ctl.U32(offOpened).Load()&(1<<peer) == 0 {
+	if token == 0 && opened {
+		return errPeerDied // closed ends do not come here: the rings tell first
+	}
+	if token == 0 {
 		token = e.obj.Ctl.U32(offExpect).Load()
 	}
 	if token == 0 || token == e.obj.Space.Table.Self() {
-		return nil // nobody took it yet, or it is closed (the ring tells), or it is in this process
+		return nil // nobody took it yet, or it is in this process
 	}
 	e.watchPeer(token)
 	if e.obj.Space.Table.Dead(token) {

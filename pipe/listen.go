@@ -110,10 +110,14 @@ func (l *Listener) AcceptEnd(ctx context.Context) (*End, error) {
 			return nil, err
 		}
 		e, err := open(l.obj.Space, name, l.opt)
-		if err == nil {
+		switch {
+		case err == nil:
 			return e, nil
+		case errors.Is(err, fs.ErrNotExist), errors.Is(err, errs.ErrClosed), errors.Is(err, errs.ErrBusy), errors.Is(err, errs.ErrName):
+			continue // the caller gave up meanwhile, or somebody put nonsense into the ring
 		}
-		// The caller died or gave up meanwhile, or somebody put nonsense into the ring.
+		// Out of descriptors or memory, say. The caller must not wait for ever.
+		return nil, errors.Join(err, l.obj.Space.Remove(ctx, name))
 	}
 }
 

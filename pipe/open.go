@@ -168,10 +168,11 @@ func sideFinished(o *object.Object, s side) bool {
 	return outState&ring.Closed != 0 && inState&ring.Deaf != 0 || holderDead(o, s)
 }
 
-// holderDead reports that the process that took a side died with it.
+// holderDead reports that the process that took a side died with it. (Who closes a side says so in
+// the state words before he gives the lock back.)
 func holderDead(o *object.Object, s side) bool {
 	t := lockOwner(o, ringBase(s.out())+ring.ProducerLock)
-	return t != 0 && t != o.Space.Table.Self() && o.Space.Table.Dead(t)
+	return t == 0 || o.Space.Table.Dead(t)
 }
 
 func lockOwner(o *object.Object, off int) uint32 { return o.Ctl.U32(off).Load() &^ (1 << 31) }

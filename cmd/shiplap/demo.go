@@ -105,8 +105,12 @@ func (s *demo) check(ok bool, format string, a ...any) {
 // within is the longest that others may need to go on after a death (promise P1).
 const within = 100 * time.Millisecond
 
-func (s *demo) checkSoon(d time.Duration, what string) {
-	s.check(d <= within, "%s %.1f ms after the kill (promised: %d ms)", what, float64(d)/1e6, within.Milliseconds())
+func (s *demo) checkSoon(d, late time.Duration, what string) {
+	promised := fmt.Sprintf("promised: %d ms", within.Milliseconds())
+	if late > within/10 {
+		promised += fmt.Sprintf("; the machine is busy and was %d ms late itself", late.Milliseconds())
+	}
+	s.check(d <= within+2*late, "%s %.1f ms after the kill (%s)", what, float64(d)/1e6, promised)
 }
 
 // tally counts how often each number of 0…n-1 came.

@@ -121,13 +121,14 @@ func (s *demo) actHolder() error {
 	}
 	_, err = q.TryGet(nil)
 	s.check(err != nil, "stopped for %d ms (SIGSTOP), the holder is not robbed: only death passes a lock on", stopped.Milliseconds())
+	late := watchLateness()
 	killed := holder.kill()
 	second, err := q.Get(s.ctx, nil)
-	took := time.Since(killed)
+	took, was := time.Since(killed), late.end()
 	if err != nil {
 		return err
 	}
-	s.checkSoon(took, "the one who waited had the side and put its message")
+	s.checkSoon(took, was, "the one who waited had the side and put its message")
 	if err := s.wait(next); err != nil {
 		return err
 	}

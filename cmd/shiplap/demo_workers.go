@@ -68,6 +68,7 @@ func (s *demo) actWorkers() error {
 		}
 	}
 	s.tell("Now only the %d jobs are left that pid %d took and does not finish. It is killed, too.", grabbed, victim.pid())
+	late := watchLateness()
 	at := victim.kill()
 	var first time.Duration
 	for different < jobs {
@@ -81,7 +82,7 @@ func (s *demo) actWorkers() error {
 			return s.ctx.Err()
 		}
 	}
-	s.checkSoon(first, "another worker got the first of them")
+	s.checkSoon(first, late.end(), "another worker got the first of them")
 	if err := q.CloseQueue(); err != nil {
 		return err
 	}

@@ -129,7 +129,9 @@ func newTable(w io.Writer, head ...string) table {
 	return t
 }
 
-func (t table) row(cells ...string) { fmt.Fprintln(t, strings.TrimRight(strings.Join(cells, "\t"), "\t")) }
+func (t table) row(cells ...string) {
+	fmt.Fprintln(t, strings.TrimRight(strings.Join(cells, "\t"), "\t"))
+}
 
 func writeJSON(cmd *cobra.Command, v any) error {
 	e := json.NewEncoder(cmd.OutOrStdout())

@@ -48,7 +48,7 @@ func TestInterrupt(t *testing.T) {
 			for _, args := range [][]string{{"empty"}, {"acked", "--ack"}, {"full", "--capacity", "4K"}} {
 				s.run(append([]string{"queue", "create"}, args...)...)
 			}
-			s.run("queue", "put", "full", "-m", strings.Repeat("x", 4000))
+			s.run("queue", "put", "full", "-m", strings.Repeat("x", 4080))
 			in := tt.input
 			if in == nil {
 				r, w, err := os.Pipe()

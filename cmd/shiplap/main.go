@@ -10,12 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
-	"time"
 )
-
-// grace is how long a command may take to end after a signal. Only one that is blocked in a write
-// to a full pipe or a stopped terminal needs it.
-const grace = 300 * time.Millisecond
 
 func main() { os.Exit(run(os.Args[1:])) }
 
@@ -26,18 +21,17 @@ func run(args []string) int {
 	signal.Notify(sigs, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	// Caught, so that a write to a closed pipe is an error and deferred work is done.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	out := &output{}
 	go func() {
 		stop := interrupted{(<-sigs).(syscall.Signal)}
 		cancel(stop)
-		select {
-		case <-sigs:
-		case <-time.After(grace):
-		}
+		out.stuck(sigs)
 		os.Exit(stop.code())
 	}()
 
 	root := newRootCmd()
 	root.SetArgs(args)
+	root.SetOut(out)
 	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return exitOK

@@ -101,7 +101,7 @@ func (t *transfer) run(cmd *cobra.Command, name string, move func(context.Contex
 	if err == nil {
 		return e.Close()
 	}
-	clean, cancel := context.WithTimeout(context.Background(), grace/2)
+	clean, cancel := context.WithTimeout(context.Background(), mostTime/2)
 	defer cancel()
 	if !errors.Is(err, shiplap.ErrRemoved) {
 		_ = d.Remove(clean, name)

@@ -72,7 +72,7 @@ func TestManyLines(t *testing.T) {
 // The same with acknowledgement, while consumers are killed again and again: every line at least
 // once, and of what a killed consumer held at most one batch twice.
 func TestConsumersKilled(t *testing.T) {
-	const kills, block = 20, 1000
+	const kills, block = 20, 200
 	s := newTool(t)
 	s.run("queue", "create", "words", "--capacity", "64K", "--ack")
 	dir := t.TempDir()

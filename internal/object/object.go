@@ -163,7 +163,7 @@ func (o *Object) mapParts(parts []mem.Part) (err error) {
 	o.Ctl = o.Region.Span(0)
 	o.Word = o.Ctl.U32(offState)
 	o.shares.Store(1)
-	o.Gate.out = o.unmap
+	o.Gate.out = o.leave
 	o.Sess.Check = o.Err
 	return nil
 }
@@ -263,10 +263,15 @@ func (o *Object) Close() error {
 		err = o.removeIfLast()
 	}
 	o.Sess.Interrupt(errs.ErrClosed)
-	if o.Gate.Close() {
-		err = errors.Join(err, o.Space.Release())
-	}
+	o.Gate.Close()
 	return err
+}
+
+// leave runs when the object is closed and nobody is inside. Only now may the membership end: until
+// then our token may stand in a lock.
+func (o *Object) leave() {
+	o.unmap()
+	_ = o.Space.Release() // there is nobody to tell
 }
 
 // Err is why an operation on the object cannot go on, nil if it can.

@@ -59,10 +59,10 @@ func (w *waiting) unwatch() {
 }
 
 func (w *waiting) end() {
+	defer w.call.End() // also when the memory faults
 	w.unwatch()
 	if w.entry != 0 {
 		w.l.span.U64(w.entry + 8).StoreRelease(0)
 		w.l.span.U32(w.entry).StoreRelease(0)
 	}
-	w.call.End()
 }

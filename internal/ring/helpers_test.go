@@ -1,0 +1,81 @@
+package ring
+
+import (
+	"bytes"
+	"context"
+	"sync"
+	"testing"
+
+	"github.com/shiplap-ipc/shiplap/internal/mem"
+	"github.com/shiplap-ipc/shiplap/internal/wait"
+)
+
+// owners are fake processes: one view each; who is in the set of the dead is dead.
+type owners struct {
+	self uint32
+	dead *sync.Map
+}
+
+func (o owners) Self() uint32                                { return o.self }
+func (o owners) Dead(t uint32) bool                          { _, d := o.dead.Load(t); return d && t != o.self }
+func (o owners) Watch(uint32, func()) (stop func(), ok bool) { return nil, false }
+
+// world is the memory of one ring and the deaths in it.
+type world struct {
+	ctl, area *mem.Span
+	ack       bool
+	dead      *sync.Map
+	state     *mem.U32
+}
+
+const base = 64
+
+func newWorld(size int, ack bool) *world {
+	r := mem.NewHeap(mem.Part{Len: base + ControlSize}, mem.Part{Len: size})
+	return &world{ctl: r.Span(0), area: r.Span(1), ack: ack, dead: &sync.Map{}, state: r.Span(0).U32(0)}
+}
+
+func (w *world) open(token uint32) *Ring {
+	return Open(Config{Ctl: w.ctl, Base: base, Area: w.area, State: w.state, Object: w.state, Ack: w.ack,
+		Owners: owners{token, w.dead}, Sess: &wait.Session{}})
+}
+
+// clone is a copy of the memory: what others find if everybody died now.
+func (w *world) clone() *world {
+	c := newWorld(w.area.Len(), w.ack)
+	copy(c.ctl.Bytes(0, c.ctl.Len()), w.ctl.Bytes(0, w.ctl.Len()))
+	copy(c.area.Bytes(0, c.area.Len()), w.area.Bytes(0, w.area.Len()))
+	return c
+}
+
+func msg(i, n int) []byte { return bytes.Repeat([]byte{byte(i), byte(i >> 8), 0x5a}, n/3+1)[:n] }
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+var bg = context.Background()
+
+// advance moves an empty ring on by n bytes, a multiple of 8 of at least 8.
+func advance(t testing.TB, r *Ring, n int) {
+	t.Helper()
+	for n > 0 {
+		k := min(n, 1024)
+		if n-k < int(r.hdr) && n-k > 0 {
+			k -= 16
+		}
+		must(t, r.Put(bg, make([]byte, k-int(r.hdr))))
+		if r.Ack() {
+			ls, err := r.TryLease(bg)
+			must(t, err)
+			must(t, r.Settle(ls, true, false))
+		} else {
+			_, err := r.Get(bg, nil)
+			must(t, err)
+		}
+		n -= k
+	}
+}
