@@ -19,8 +19,7 @@ const (
 	offOpened = offStates + 8                // u32: bit 0 end A was taken once, bit 1 end B
 	offExpect = offStates + 12               // u32: token of the process that is to take end B, 0 if anybody may
 
-	paramArea      = 0 // bytes of each ring
-	paramEphemeral = 1
+	paramArea = 0 // bytes of each ring
 )
 
 type side int

@@ -120,7 +120,7 @@ var queueScenes = []*scene{
 	{name: "queue/Put into the last room", size: 120, shift: 3, fill: 30, last: 240, puts: 1, tight: true, op: put},
 	{name: "queue/TryPut", covers: []string{"queue.Raw.TryPut"}, fill: 2, puts: 1, op: tryPut},
 	{name: "queue/TryPut, ring full", fill: 19, tight: true, still: true, op: now(func(v *victim) error {
-		if err := v.q.TryPut(message(byVictim, 200)); err != shiplap.ErrFull && err != nil {
+		if err := v.q.TryPut(v.one()); err != shiplap.ErrFull && err != nil {
 			return err
 		}
 		return nil

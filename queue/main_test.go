@@ -179,4 +179,5 @@ func eventually(f func() bool) bool {
 	return f()
 }
 
-func runPeer() {}
+// baseOf is the directory that the domain was joined below.
+func baseOf(d *shiplap.Domain) string { return filepath.Dir(filepath.Dir(filepath.Dir(d.Dir()))) }

@@ -54,26 +54,23 @@ type exitError struct {
 
 func (e exitError) Unwrap() error { return e.error }
 
-// silent ends a command that has said already what is wrong.
-func silent(code int) error { return exitError{error: errors.New(""), code: code} }
-
-// judge finds the exit code. Before a command started, every error is one of usage.
-func judge(err error, started bool) (error, int) {
+// codeFor finds the exit code. Before a command started, every error is one of usage.
+func codeFor(err error, started bool) int {
 	if e, ok := errors.AsType[exitError](err); ok {
-		return err, e.code
+		return e.code
 	}
 	if _, ok := errors.AsType[usageError](err); ok || !started || errors.Is(err, shiplap.ErrName) {
-		return err, exitUsage
+		return exitUsage
 	}
 	switch {
 	case errors.Is(err, shiplap.ErrNotExist):
-		return err, exitNotFound
+		return exitNotFound
 	case isAny(err, shiplap.ErrFull, shiplap.ErrEmpty, shiplap.ErrBusy, context.DeadlineExceeded):
-		return err, exitTimeout
+		return exitTimeout
 	case isAny(err, shiplap.ErrRemoved, shiplap.ErrPeerGone, shiplap.ErrClosed):
-		return err, exitEnded
+		return exitEnded
 	}
-	return err, exitFailure
+	return exitFailure
 }
 
 // hint is the next step, where there is one that the error itself does not name.

@@ -39,12 +39,9 @@ func run(args []string) int {
 	if stop, ok := context.Cause(ctx).(interrupted); ok {
 		return stop.code()
 	}
-	err, code := judge(err, started(cmd))
-	if msg := err.Error(); msg != "" {
-		fmt.Fprintln(os.Stderr, "shiplap: "+msg)
-	}
+	fmt.Fprintln(os.Stderr, "shiplap: "+err.Error())
 	if h := hint(cmd, err); h != "" {
 		fmt.Fprintln(os.Stderr, "next: "+h)
 	}
-	return code
+	return codeFor(err, started(cmd))
 }

@@ -15,16 +15,17 @@ import (
 type meter struct {
 	n     atomic.Int64
 	w     io.Writer // nil: show nothing
-	start time.Time // of the first byte
-	once  sync.Once
+	ahead int64     // bytes that tell nothing of the rate
+	base  int64     // bytes moved at start
+	start time.Time // once there were more than that
 	done  chan struct{}
 	wg    sync.WaitGroup
 }
 
 const meterEvery = 200 * time.Millisecond
 
-func startMeter(w io.Writer, quiet bool) *meter {
-	m := &meter{start: time.Now(), done: make(chan struct{})}
+func startMeter(w io.Writer, quiet bool, ahead int64) *meter {
+	m := &meter{ahead: ahead, done: make(chan struct{})}
 	if f, ok := w.(*os.File); ok && !quiet && term.IsTerminal(int(f.Fd())) {
 		m.w = w
 		m.wg.Go(m.show)
@@ -33,8 +34,10 @@ func startMeter(w io.Writer, quiet bool) *meter {
 }
 
 func (m *meter) add(n int) {
-	m.once.Do(func() { m.start = time.Now() })
-	m.n.Add(int64(n))
+	total := m.n.Add(int64(n))
+	if m.start.IsZero() && total > m.ahead {
+		m.start, m.base = time.Now(), total
+	}
 }
 
 func (m *meter) show() {
@@ -49,7 +52,7 @@ func (m *meter) show() {
 			return
 		case now := <-t.C:
 			n := m.n.Load()
-			if n > 0 {
+			if n > m.ahead {
 				fmt.Fprintf(m.w, "\r%s  %s\x1b[K", formatSize(n), rate(n-last, now.Sub(lastAt)))
 			}
 			last, lastAt = n, now
@@ -67,9 +70,9 @@ func (m *meter) stop(ok bool) {
 	if !ok {
 		end = "  not complete"
 	}
-	n := m.n.Load()
-	d := time.Duration(0)
-	m.once.Do(func() { m.start = time.Now() })
-	d = time.Since(m.start)
-	fmt.Fprintf(m.w, "\r%s in %v, %s%s\x1b[K\n", formatSize(n), d.Round(time.Millisecond), rate(n, d), end)
+	n, speed := m.n.Load(), ""
+	if d := time.Since(m.start); n > m.base && !m.start.IsZero() {
+		speed = fmt.Sprintf(" in %v, %s", d.Round(time.Millisecond), rate(n-m.base, d))
+	}
+	fmt.Fprintf(m.w, "\r%s%s%s\x1b[K\n", formatSize(n), speed, end)
 }

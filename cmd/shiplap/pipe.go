@@ -34,6 +34,7 @@ receiver has taken everything and closed its end. Progress is shown if standard 
 		Args:              cobra.MinimumNArgs(1),
 		ValidArgsFunction: first(at.names("pipe")),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			t.ahead = int64(t.capacity)
 			return t.run(cmd, args[0], func(ctx context.Context, c *pipe.Conn) error {
 				return t.send(ctx, c, cmd.InOrStdin(), args[1:])
 			})
@@ -66,6 +67,7 @@ says that the sender sent everything and ended properly; 5 that it was interrupt
 type transfer struct {
 	at       *place
 	capacity size
+	ahead    int64 // bytes that move before the other end is there
 	quiet    bool
 	meter    *meter
 }
@@ -90,10 +92,16 @@ func (t *transfer) run(cmd *cobra.Command, name string, move func(context.Contex
 	}
 	conn := e.Conn()
 	ctx := cmd.Context()
-	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
-	defer stop()
-	t.meter = startMeter(cmd.ErrOrStderr(), t.quiet)
+	interrupted := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		conn.SetDeadline(time.Unix(1, 0))
+		close(interrupted)
+	})
+	t.meter = startMeter(cmd.ErrOrStderr(), t.quiet, t.ahead)
 	err = move(ctx, conn)
+	if !stop() {
+		<-interrupted // nobody may be inside when the process ends, or its membership would stay
+	}
 	t.meter.stop(err == nil)
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)

@@ -322,26 +322,26 @@ func TestRing(t *testing.T) {
 			a.consumer(2)
 			return a
 		}},
-		{"full", Options{Switches: 5}, func() *aRing {
+		{"full", Options{Switches: 3}, func() *aRing {
 			a := newRing(false, 2048)
 			a.producer(false, 2001, 2002, 2003)
 			a.consumer(3)
 			return a
 		}},
-		{"batch", Options{Switches: 6}, func() *aRing {
+		{"batch", Options{Switches: 4}, func() *aRing {
 			a := newRing(false, 4096-24)
 			a.batch(true, 9, 2010, 2011)
 			a.consumer(0)
 			return a
 		}},
-		{"close", Options{Switches: 3}, func() *aRing {
+		{"close", Options{Switches: 2}, func() *aRing {
 			a := newRing(false, 0)
 			a.producer(true, 9)
 			a.consumer(0)
 			a.consumer(0)
 			return a
 		}},
-		{"producer dies", Options{Deaths: 1, Mortal: 1, Timeouts: 1, Switches: 3}, func() *aRing {
+		{"producer dies", Options{Deaths: 1, Mortal: 1, Timeouts: 1, Switches: 2}, func() *aRing {
 			a := newRing(false, 4096-24)
 			a.producer(false, 9)
 			a.producer(false, 10)
@@ -354,14 +354,14 @@ func TestRing(t *testing.T) {
 			a.consumer(2)
 			return a
 		}},
-		{"consumer dies", Options{Deaths: 1, Mortal: 2, Timeouts: 1, Switches: 2}, func() *aRing {
+		{"consumer dies", Options{Deaths: 1, Mortal: 2, Timeouts: 1, Switches: 1}, func() *aRing {
 			a := newRing(false, 0)
 			a.producer(true, 9, 10)
 			a.consumer(0)
 			a.consumer(0)
 			return a
 		}},
-		{"full, consumer dies", Options{Deaths: 1, Mortal: 2, Timeouts: 1, Switches: 2}, func() *aRing {
+		{"full, consumer dies", Options{Deaths: 1, Mortal: 2, Timeouts: 1, Switches: 1}, func() *aRing {
 			a := newRing(false, 0)
 			a.producer(true, 2001, 2002)
 			a.consumer(0)
@@ -387,7 +387,7 @@ func TestRing(t *testing.T) {
 			a.consumer(1)
 			return a
 		}},
-		{"ack", Options{Switches: 5}, func() *aRing {
+		{"ack", Options{Switches: 4}, func() *aRing {
 			a := newRing(true, 0)
 			a.producer(true, 9)
 			a.acker(0, true)
@@ -406,7 +406,7 @@ func TestRing(t *testing.T) {
 			a.acker(0, false)
 			return a
 		}},
-		{"ack, consumer dies", Options{Deaths: 1, Mortal: 2, Timeouts: 1, Switches: 2}, func() *aRing {
+		{"ack, consumer dies", Options{Deaths: 1, Mortal: 2, Timeouts: 1, Switches: 1}, func() *aRing {
 			a := newRing(true, 0)
 			a.producer(true, 9, 10)
 			a.acker(0, false)

@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -17,6 +19,9 @@ import (
 
 func explored(t *testing.T, opt Options, build func() *System) {
 	t.Helper()
+	if more, _ := strconv.Atoi(os.Getenv("SHIPLAP_EXPLORE_SWITCHES")); opt.Switches > 0 {
+		opt.Switches += more // for a deeper look, which takes its time
+	}
 	start := time.Now()
 	res, err := Run(opt, build)
 	t.Logf("%v, %v", res, time.Since(start).Round(time.Millisecond))
@@ -194,7 +199,7 @@ func counter(producers, consumers, each int, v variant) func() *System {
 }
 
 func TestEventCounter(t *testing.T) {
-	for _, c := range [][4]int{{1, 1, 3}, {1, 2, 2}, {2, 1, 2}, {2, 2, 1}, {2, 2, 2, 4}, {1, 3, 3, 4}, {3, 2, 1, 3}} {
+	for _, c := range [][4]int{{1, 1, 3}, {1, 2, 2}, {2, 1, 2}, {2, 2, 1}, {2, 2, 2, 3}, {1, 3, 3, 3}, {3, 2, 1, 3}} {
 		t.Run(fmt.Sprintf("%dx%dx%d switches %d", c[0], c[1], c[2], c[3]), func(t *testing.T) {
 			explored(t, Options{Switches: c[3]}, counter(c[0], c[1], c[2], variant{}))
 		})

@@ -534,7 +534,7 @@ func ofd(t *testing.T, f *os.File, cmd int, typ int16, off, n int64) int16 {
 func TestLockBytes(t *testing.T) {
 	dir := shmDir(t)
 	d := join(t, dir)
-	if len(get(t, "lockbytes").rows) != 5 {
+	if len(get(t, "lockbytes").rows) != 6 {
 		t.Fatal("the rows of the table are known here by number")
 	}
 	create(t, d, "q", queue.Options{Capacity: 4096})
@@ -560,14 +560,14 @@ func TestLockBytes(t *testing.T) {
 	}
 	q := rw("q")
 	for slot, typ := range []int16{unix.F_RDLCK, unix.F_UNLCK} {
-		off, n, _ := lockBytes(t, 2, slot)
+		off, n, _ := lockBytes(t, 3, slot)
 		if got := ofd(t, q, unix.F_OFD_GETLK, unix.F_WRLCK, off, n); got != typ {
 			t.Errorf("byte %d of q: %d; %d is wanted", off, got, typ)
 		}
 	}
 
 	names := rw("#members")
-	off, n, _ := lockBytes(t, 1, 0)
+	off, n, _ := lockBytes(t, 2, 0)
 	create(t, d, "r", queue.Options{Capacity: 4096})
 	ofd(t, names, unix.F_OFD_SETLK, unix.F_WRLCK, off, n)
 	ctx, cancel := context.WithTimeout(bg, 20*time.Millisecond)
@@ -582,7 +582,7 @@ func TestLockBytes(t *testing.T) {
 
 	create(t, d, "s", queue.Options{Capacity: 4096}).Close()
 	s := rw("s")
-	off, n, _ = lockBytes(t, 3, 0)
+	off, n, _ = lockBytes(t, 4, 0)
 	ofd(t, s, unix.F_OFD_SETLK, unix.F_WRLCK, off, n)
 	opened := make(chan error, 1)
 	go func() {
@@ -615,7 +615,7 @@ func TestLockBytes(t *testing.T) {
 		ok(t, os.WriteFile(path, make([]byte, 10), 0o600))
 		f := rw(tt.name)
 		if tt.lock {
-			off, n, _ := lockBytes(t, 4, 0)
+			off, n, _ := lockBytes(t, 5, 0)
 			ofd(t, f, unix.F_OFD_SETLK, unix.F_WRLCK, off, n)
 		}
 		_, err := d.Sweep(bg, false)

@@ -21,6 +21,7 @@ var restricted = map[string]map[string]string{
 		"internal/member":   "open file description locks",
 		"internal/object":   "flags and errno of segments",
 		"internal/killtest": "ptrace",
+		"internal/bench":    "affinity and rusage",
 		"cmd/shiplap":       "statfs and limits for doctor, affinity for bench, terminals",
 		".":                 "errno in messages",
 	},
@@ -41,7 +42,7 @@ var layers = [][]string{
 	{"queue", "pipe", "shared"},
 	{"channel", "rpc", "store", "topic"},
 	{"proc"},
-	{"internal/explore", "internal/killtest", "internal/lint", "bench", "cmd", "examples"},
+	{"internal/bench", "internal/explore", "internal/killtest", "internal/layouttest", "internal/leaktest", "internal/lint", "bench", "cmd", "examples"},
 }
 
 // The last line is not part of the library: it may import more, and the library must not import it.

@@ -1,6 +1,7 @@
 package mem
 
 import (
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,8 +19,15 @@ var Asymmetric bool
 
 var asymOnce sync.Once
 
+// registered says that membarrier works here. Builds that store with a full fence themselves need it
+// all the same: their peers may not.
+var registered bool
+
 func setupAsymmetric() {
-	asymOnce.Do(func() { Asymmetric = plainRelease && membarrierRegister() })
+	asymOnce.Do(func() {
+		registered = membarrierRegister()
+		Asymmetric = plainRelease && registered
+	})
 }
 
 // Heavy orders the caller's earlier stores before its later loads, also against peers that publish
@@ -30,11 +38,8 @@ func Heavy() {
 	}
 	var local uint32
 	atomic.AddUint32(&local, 1)
-	if !plainRelease {
-		return
-	}
-	if Asymmetric && membarrier() {
-		return
+	if runtime.GOARCH != "amd64" || registered && membarrier() {
+		return // elsewhere release stores are ordered before later atomic loads: STLR, LDAR
 	}
 	// No membarrier here, but perhaps in a peer: outlast its store buffer, which drains within
 	// nanoseconds. Sleeps are bounded besides (package wait).

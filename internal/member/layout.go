@@ -41,6 +41,12 @@ const (
 	slotBits = 10
 	genMask  = 1<<21 - 1
 
+	// Lock bytes of a slot, from its start. Whoever holds the first lives; whoever holds the second
+	// is changing hands. They are two, so that one who is stopped while he claims or clears a slot
+	// makes nobody look alive.
+	aliveLock = 0
+	claimLock = 64
+
 	// Lock bytes that lie behind the slots, so that they never collide with them.
 	nameLock = fileSize
 )
@@ -107,9 +113,8 @@ func readSlot(s *mem.Span, slot int) (in Info, used bool) {
 	}, s.U32(at+slotState).Load() != 0
 }
 
-// writeSlot makes the slot ours; its lock is held. Tokens of the previous owner are void from the
-// store of the generation on, and were proved dead by the free lock before.
-func writeSlot(s *mem.Span, slot int, id identity) (token uint32) {
+// raiseGeneration makes all tokens of the slot void; its claim lock is held.
+func raiseGeneration(s *mem.Span, slot int) {
 	at := slotOff(slot)
 	s.U32(at + slotState).Store(0)
 	gen := (s.U32(at+slotGen).Load() + 1) & genMask
@@ -117,6 +122,11 @@ func writeSlot(s *mem.Span, slot int, id identity) (token uint32) {
 		gen = 1
 	}
 	s.U32(at + slotGen).Store(gen)
+}
+
+// writeSlot says who has the slot; both its locks are held.
+func writeSlot(s *mem.Span, slot int, id identity) (token uint32) {
+	at := slotOff(slot)
 	s.U32(at + slotPid).Store(uint32(id.pid))
 	s.U32(at + slotUID).Store(uint32(id.uid))
 	s.U64(at + slotStart).Store(id.start)
@@ -128,5 +138,5 @@ func writeSlot(s *mem.Span, slot int, id identity) (token uint32) {
 	copy(cmd, id.cmd)
 	s.CopyIn(at+slotCmd, cmd)
 	s.U32(at + slotState).Store(1)
-	return makeToken(slot, gen)
+	return makeToken(slot, s.U32(at+slotGen).Load())
 }

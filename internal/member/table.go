@@ -127,17 +127,44 @@ func (t *Table) enter() (err error) {
 			if used != dead {
 				continue
 			}
-			ok, err := t.file.LockExclusive(int64(slotOff(slot)), slotSize)
-			if err != nil {
-				return fmt.Errorf("lock a member slot: %w", err)
-			}
-			if ok {
-				t.slot, t.token = slot, writeSlot(t.span, slot, id)
-				return nil
+			if ok, err := t.claim(slot, id); ok || err != nil {
+				return err
 			}
 		}
 	}
 	return fmt.Errorf("%w: the domain at %s has %d living members, which is the most it can hold", errs.ErrFull, t.file.Path(), Slots)
+}
+
+// claim takes a slot if nobody has it. The old owner's tokens are void from the new generation on, the
+// new owner's are valid once he holds the alive lock; a death or a stop in between leaves a slot
+// whose last owner is dead.
+func (t *Table) claim(slot int, id identity) (ok bool, err error) {
+	ok, err = t.withClaim(slot, func() error {
+		raiseGeneration(t.span, slot)
+		ok, err := t.file.LockExclusive(int64(slotOff(slot)+aliveLock), 1)
+		if err == nil && !ok {
+			err = fmt.Errorf("%w: somebody holds the lock of member slot %d without claiming it", errs.ErrCorrupt, slot)
+		}
+		if err == nil {
+			t.slot, t.token = slot, writeSlot(t.span, slot, id)
+		}
+		return err
+	})
+	return ok, err
+}
+
+// withClaim runs f while this process has the claim lock of a slot without a living owner; ok is
+// false if there is one, or somebody else who claims it.
+func (t *Table) withClaim(slot int, f func() error) (ok bool, err error) {
+	at := int64(slotOff(slot))
+	if ok, err := t.file.LockExclusive(at+claimLock, 1); !ok || err != nil {
+		return false, err
+	}
+	alive, err := t.file.Locked(at+aliveLock, 1)
+	if err == nil && !alive {
+		ok, err = true, f()
+	}
+	return ok, errors.Join(err, t.file.Unlock(at+claimLock, 1))
 }
 
 // Leave gives up one share of the membership; with the last one the process is no member any more.
@@ -202,7 +229,7 @@ func (t *Table) Dead(token uint32) (dead bool) {
 	if t.span.U32(slotOff(slot)+slotGen).Load()&genMask != gen {
 		return true
 	}
-	locked, err := t.file.Locked(int64(slotOff(slot)), slotSize)
+	locked, err := t.file.Locked(int64(slotOff(slot)+aliveLock), 1)
 	return err == nil && !locked && slot != t.slot
 }
 
@@ -275,18 +302,13 @@ func (t *Table) ClearDead() (n int, err error) {
 		if slot == t.slot || !t.used(slot) {
 			continue
 		}
-		ok, err := t.file.LockExclusive(int64(slotOff(slot)), slotSize)
+		ok, err := t.withClaim(slot, func() error { return t.clear(slot) })
 		if err != nil {
 			return n, err
 		}
-		if !ok {
-			continue
+		if ok {
+			n++
 		}
-		err = t.clear(slot)
-		if e := t.file.Unlock(int64(slotOff(slot)), slotSize); e != nil || err != nil {
-			return n, errors.Join(err, e)
-		}
-		n++
 	}
 	return n, nil
 }

@@ -58,6 +58,7 @@ func (l *leasing) resume(r *Ring) error {
 	*l = leasing{r: r, head: r.taken.Load(), cursor: r.cursor.Load()}
 	if l.cursor-l.head > r.size { // reclaimed over it: a death between two stores
 		l.cursor = l.head
+		r.cursor.StoreRelease(l.cursor) // it is what consumers wait on
 	}
 	return r.span(l.head, l.cursor)
 }
@@ -80,7 +81,7 @@ func (l *leasing) take() (Lease, error) {
 	r := l.r
 	if r.again.Load() != 0 {
 		r.again.StoreRelease(0) // before the scan: who gives back later sets it anew
-		ls, err := l.scan(false)
+		ls, err := l.scan()
 		if err == nil {
 			r.again.StoreRelease(1) // there may be more
 		}
@@ -89,7 +90,7 @@ func (l *leasing) take() (Lease, error) {
 		}
 	}
 	if r.leases.Load()%scanEvery == 0 {
-		if ls, err := l.scan(true); err != errs.ErrEmpty {
+		if ls, err := l.scan(); err != errs.ErrEmpty {
 			return ls, err
 		}
 	}
@@ -99,7 +100,7 @@ func (l *leasing) take() (Lease, error) {
 			return Lease{}, err
 		}
 		if !ok {
-			return l.scan(true)
+			return l.scan()
 		}
 		pos := l.cursor
 		l.cursor += size
@@ -124,9 +125,8 @@ func (l *leasing) lease(pos, h, st uint64) Lease {
 	return Lease{Pos: pos, Len: int(payloadLen(h)), Count: int(count), stateAt: pos + wordSize}
 }
 
-// scan looks among the records handed out before for one that was given back and, if dead is set,
-// for one whose holder died.
-func (l *leasing) scan(dead bool) (Lease, error) {
+// scan looks among the records handed out before for one that was given back or whose holder died.
+func (l *leasing) scan() (Lease, error) {
 	alive := l.r.Owners.Self()
 	for pos := l.head; pos != l.cursor; {
 		h, size, ok, err := l.record(pos)
@@ -142,7 +142,7 @@ func (l *leasing) scan(dead bool) (Lease, error) {
 			return l.lease(pos, h, st), nil
 		case stateLeased:
 			switch holder := holderOf(st); {
-			case !dead || holder == alive:
+			case holder == alive:
 			case l.r.Owners.Dead(holder):
 				return l.lease(pos, h, st), nil
 			default:
@@ -164,6 +164,9 @@ func (l *leasing) reclaim() (moved bool, err error) {
 		if err != nil {
 			return n > 0, err
 		}
+		if ok && size > l.cursor-l.head {
+			return n > 0, fmt.Errorf("%w: a record of the ring reaches over the cursor", errs.ErrCorrupt)
+		}
 		if !ok || stateOf(r.word(l.head+wordSize).Load()) != stateDone {
 			break
 		}
@@ -174,7 +177,7 @@ func (l *leasing) reclaim() (moved bool, err error) {
 	}
 	if n > 0 {
 		r.gets.StoreRelease(gets)
-		r.notFull.Wake(n)
+		r.notFull.WakeAll()
 	}
 	return n > 0, nil
 }
@@ -283,7 +286,7 @@ func (r *Ring) Settle(ls Lease, done, locked bool) error {
 func (r *Ring) tryReclaim() (freed bool, err error) {
 	if ok, _ := r.ConsumerLock.TryLock(); !ok {
 		if !r.ConsumerLock.Mine() {
-			r.notFull.Wake(1)
+			r.notFull.WakeAll()
 		}
 		return false, nil
 	}

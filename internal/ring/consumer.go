@@ -97,9 +97,8 @@ func (c *Consumer) Commit() {
 	c.pos, c.off = c.next, 0
 	c.gets += c.n
 	r.gets.StoreRelease(c.gets)
-	n := int(c.n)
 	c.n = 0
-	r.notFull.Wake(n)
+	r.notFull.WakeAll() // who needs most room may be the only one who still has not enough
 }
 
 // Ready reports whether a sleeping Wait should look again.
@@ -142,7 +141,7 @@ func (c *Consumer) GetNow(dst []byte) ([]byte, bool) {
 	c.next = c.pos
 	c.gets++
 	r.gets.StoreRelease(c.gets)
-	r.notFull.Wake(1)
+	r.notFull.WakeAll()
 	return dst, true
 }
 

@@ -208,7 +208,7 @@ func (p *Producer) raiseHigh() {
 func (p *Producer) Drop() { p.next, p.count, p.sum = p.pos, 0, 0 }
 
 const (
-	burstLeast = 16 // messages without a wait between that make a burst
+	burstLeast = 16  // messages without a wait between that make a burst
 	burstPause = 200 // pause hints
 )
 
@@ -217,7 +217,7 @@ func (p *Producer) Pending() int { return int(p.count) }
 
 // Ready reports whether a sleeping Wait should look again.
 func (p *Producer) Ready() bool {
-	return p.pos+p.want-p.r.taken.Load() <= p.r.size || p.r.flags() != 0
+	return p.pos+p.want-p.r.taken.Load() <= p.r.size || p.r.flags()&(Removed|Closed|Deaf) != 0
 }
 
 // Wait waits until a message of n bytes may fit behind the tail.
@@ -243,14 +243,15 @@ func (p *Producer) PutNow(b []byte) bool {
 	r.busy.StoreRelease(1) // pairs with Heavy in Drained
 	if r.flags() != 0 {
 		r.busy.StoreRelease(0)
+		r.notEmpty.WakeAll() // consumers of a closed ring wait for this
 		return false
 	}
 	p.puts++
 	r.area.Word(p.pos).StoreRelease(header(int(n), p.puts)) // the commit point
 	p.pos, p.next = end, end
 	p.bytes += n
+	r.puts.StoreRelease(p.puts) // before tail, as in Commit
 	r.tail.StoreRelease(end)
-	r.puts.StoreRelease(p.puts)
 	r.bytes.StoreRelease(p.bytes)
 	r.busy.StoreRelease(0)
 	if end-p.taken > p.high+r.size/64 {
@@ -380,6 +381,9 @@ func (p *Producer) waitRoom(ctx context.Context, n int) error {
 // await polls, then sleeps, until ready or until something speaks against waiting on. It returns nil
 // also when nothing is certain: the caller looks again.
 func (r *Ring) await(ctx context.Context, c interface{ Ready() bool }, s *wait.Spinner, e wait.Event, word *mem.U32, sleeps *mem.U64, gone func() error) error {
+	if ctx.Err() != nil { // also where hostile bytes make us come back again and again
+		return context.Cause(ctx)
+	}
 	for p := s.Start(); ; {
 		if c.Ready() {
 			p.Hit()
@@ -400,10 +404,10 @@ func (r *Ring) await(ctx context.Context, c interface{ Ready() bool }, s *wait.S
 	}
 	if gone != nil {
 		if err := gone(); err != nil {
+			if c.Ready() { // it was put, or taken, before the peer went
+				return nil
+			}
 			return err
-		}
-		if c.Ready() { // it was put, or taken, before the peer went
-			return nil
 		}
 	}
 	sleeps.Add(1)

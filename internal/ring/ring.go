@@ -79,6 +79,8 @@ func Open(c Config) *Ring {
 		Sess:         c.Sess,
 		Owners:       c.Owners,
 	}
+	r.ProducerLock.Stop = func() error { return r.check(true) }
+	r.ConsumerLock.Stop = func() error { return r.Drained(r.taken.Load()) }
 	r.notEmpty, r.notFull = wait.NewEvent(r.emptyWord), wait.NewEvent(r.fullWord)
 	if c.Ack {
 		r.hdr = 2 * wordSize
@@ -132,6 +134,8 @@ func (r *Ring) flags() uint32 { return r.state.Load() | r.owner.Load() }
 func (r *Ring) Close() {
 	r.state.Or(Closed)
 	r.WakeEverybody()
+	r.ProducerLock.WakeAll() // behind an exclusive handle
+	r.ConsumerLock.WakeAll()
 }
 
 // Deafen tells producers that nobody will take what they put.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/shiplap-ipc/shiplap/internal/futex"
 	"github.com/shiplap-ipc/shiplap/internal/mem"
 	"github.com/shiplap-ipc/shiplap/internal/wait"
 )
@@ -26,7 +27,13 @@ type Lock struct {
 	off    int
 	owners Owners
 	sess   *wait.Session
+
+	// Stop, if set before first use, is asked before each sleep for a reason not to wait any longer.
+	Stop func() error
 }
+
+// WakeAll lets everybody who waits for the lock look around.
+func (l *Lock) WakeAll() { wait.Wake(l.word, futex.All) }
 
 // New views the record at off. Blocked calls end when the session does.
 func New(s *mem.Span, off int, o Owners, sess *wait.Session) *Lock {
@@ -145,6 +152,11 @@ func (l *Lock) lockSlow(ctx context.Context) (recovered bool, err error) {
 				continue
 			}
 			v |= waitersBit
+		}
+		if l.Stop != nil {
+			if err := l.Stop(); err != nil {
+				return false, err
+			}
 		}
 		if bound >= watchFrom {
 			bound = w.watch(v&^waitersBit, bound)

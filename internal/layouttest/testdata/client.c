@@ -110,11 +110,17 @@ static int claim(const char *command) {
 	for (int used = 0; used < 2; used++)
 		for (slot = 0; slot < SLOTS; slot++) {
 			u8 *s = members + PAGE + slot * SLOT;
-			if ((ld32(s + 4) != 0) != used || !ofd(members_fd, F_OFD_SETLK, F_WRLCK, PAGE + slot * SLOT, SLOT)) continue;
+			off_t alive = PAGE + slot * SLOT, claiming = alive + 64;
+			if ((ld32(s + 4) != 0) != used || !ofd(members_fd, F_OFD_SETLK, F_WRLCK, claiming, 1)) continue;
+			if (ofd(members_fd, F_OFD_GETLK, F_WRLCK, alive, 1)) {
+				ofd(members_fd, F_OFD_SETLK, F_UNLCK, claiming, 1);
+				continue;
+			}
 			u32 gen = (ld32(s) + 1) & 0x1fffff;
 			if (gen == 0) gen = 1;
 			st32(s + 4, 0);
 			st32(s, gen);
+			if (!ofd(members_fd, F_OFD_SETLK, F_WRLCK, alive, 1)) corrupt("lock of a member slot");
 			st32(s + 8, (u32)getpid());
 			st32(s + 12, geteuid());
 			memset(s + 16, 0, SLOT - 16); // hints that this client does not give
@@ -122,6 +128,7 @@ static int claim(const char *command) {
 			st64(s + 32, NOW);
 			memcpy(s + 56, command, strlen(command) < 72 ? strlen(command) : 72);
 			st32(s + 4, 1);
+			ofd(members_fd, F_OFD_SETLK, F_UNLCK, claiming, 1);
 			me = gen << 10 | (u32)slot;
 			return 1;
 		}
@@ -147,7 +154,7 @@ static int dead(u32 t) {
 	u32 s = t & 1023, gen = t >> 10 & 0x1fffff;
 	if (t == me) return 0;
 	if ((ld32(members + PAGE + s * SLOT) & 0x1fffff) != gen) return 1;
-	return !ofd(members_fd, F_OFD_GETLK, F_WRLCK, PAGE + s * SLOT, SLOT);
+	return !ofd(members_fd, F_OFD_GETLK, F_WRLCK, PAGE + s * SLOT, 1);
 }
 
 // Sections 5.2 and 10.
@@ -208,7 +215,7 @@ static void unlock(u8 *l) {
 static void wake(u8 *e, int n) {
 	fence();
 	u32 v = ld32(e);
-	if (!(v & 1) || futex_wake(e, n) > 0) return;
+	if (!(v & 1) || futex_wake(e, n) == n) return;
 	if (cas32(e, v, (v | 1) + 1)) futex_wake(e, INT32_MAX);
 }
 static void sleep_until(u8 *e, int (*c)(void), long bound) {

@@ -1,0 +1,277 @@
+package wait
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/shiplap-ipc/shiplap/internal/futex"
+	"github.com/shiplap-ipc/shiplap/internal/mem"
+)
+
+var bg = context.Background()
+
+func eventually(t *testing.T, f func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !f(); time.Sleep(100 * time.Microsecond) {
+		if time.Now().After(end) {
+			t.Fatal("it did not happen")
+		}
+	}
+}
+
+func sleeping(n int) func() bool {
+	return func() bool { d, m, _ := futex.Sleepers(); return d+m == n }
+}
+
+// sleepLong sleeps until it is told otherwise.
+func sleepLong(s *Session, ctx context.Context, w *mem.U32) (err error) {
+	c := s.Begin(ctx)
+	defer c.End()
+	for err == nil && w.Load() == 0 {
+		err = c.Sleep(w, 0, time.Hour, nil)
+	}
+	return err
+}
+
+func TestInterrupt(t *testing.T) {
+	w := mem.NewHeap(mem.Part{Len: 8}).Span(0).U32(0)
+	var s Session
+	why := errors.New("why")
+	const n = 40
+	done := make(chan error, n)
+	for range n {
+		go func() { done <- sleepLong(&s, bg, w) }()
+	}
+	eventually(t, sleeping(n))
+	s.Interrupt(why)
+	s.Interrupt(errors.New("too late"))
+	for range n {
+		if err := <-done; err != why {
+			t.Errorf("%v", err)
+		}
+	}
+	if err := sleepLong(&s, bg, w); err != why {
+		t.Errorf("a later one: %v", err)
+	}
+	if s.first != nil {
+		t.Error("a call is still registered")
+	}
+}
+
+func TestNudgeAndCheck(t *testing.T) {
+	w := mem.NewHeap(mem.Part{Len: 8}).Span(0).U32(0)
+	why := errors.New("why")
+	var gone atomic.Bool
+	s := Session{Check: func() error {
+		if gone.Load() {
+			return why
+		}
+		return nil
+	}}
+	done := make(chan error, 1)
+	go func() { done <- sleepLong(&s, bg, w) }()
+	eventually(t, sleeping(1))
+	s.Nudge() // it looks, and sleeps on
+	eventually(t, sleeping(1))
+	gone.Store(true)
+	s.Nudge()
+	if err := <-done; err != why {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestCancel(t *testing.T) {
+	w := mem.NewHeap(mem.Part{Len: 8}).Span(0).U32(0)
+	var s Session
+	why := errors.New("why")
+	ctx, cancel := context.WithCancelCause(bg)
+	done := make(chan error, 2)
+	go func() { done <- sleepLong(&s, ctx, w) }()
+	go func() { done <- sleepLong(&s, bg, w) }() // of the same session, not cancelled
+	eventually(t, sleeping(2))
+	cancel(why)
+	if err := <-done; err != why {
+		t.Errorf("%v", err)
+	}
+	eventually(t, sleeping(1))
+	w.Store(1)
+	Wake(w, futex.All)
+	if err := <-done; err != nil {
+		t.Errorf("%v", err)
+	}
+}
+
+// A call's waiter goes back to the pool; a late cancellation must not hurt its next user for good.
+func TestLateCancellation(t *testing.T) {
+	w := mem.NewHeap(mem.Part{Len: 8}).Span(0).U32(0)
+	var s Session
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 300 {
+				ctx, cancel := context.WithCancel(bg)
+				c := s.Begin(ctx)
+				go cancel()
+				_ = c.Sleep(w, 0, time.Millisecond, nil)
+				c.End()
+				cancel()
+				c = s.Begin(bg)
+				if err := c.Sleep(w, 1, time.Millisecond, nil); err != nil {
+					t.Errorf("the next call: %v", err)
+				}
+				c.End()
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// Items handed over by Event between goroutines: whoever sleeps is woken.
+func TestEvent(t *testing.T) {
+	sp := mem.NewHeap(mem.Part{Len: 256}).Span(0)
+	word, count := sp.U32(0), sp.U32(128)
+	e := NewEvent(word)
+	const producers, consumers, each = 2, 3, 1500
+	var left atomic.Int32
+	left.Store(producers * each)
+	var wg sync.WaitGroup
+	for range producers {
+		wg.Go(func() {
+			for i := range each {
+				count.Add(1)
+				e.Wake(1)
+				if i%100 == 0 {
+					time.Sleep(time.Microsecond) // so that somebody falls asleep
+				}
+			}
+		})
+	}
+	for range consumers {
+		wg.Go(func() {
+			var s Session
+			for left.Load() > 0 {
+				if c := count.Load(); c > 0 {
+					if count.CAS(c, c-1) && left.Add(-1) == 0 {
+						e.WakeAll()
+					}
+					continue
+				}
+				c := s.Begin(bg)
+				if seen := e.Arm(); count.Load() == 0 && left.Load() > 0 {
+					if err := c.Sleep(word, seen, time.Hour, nil); err != nil {
+						t.Error(err)
+					}
+				}
+				c.End()
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// The word after each step of the protocol (D17).
+func TestEventWord(t *testing.T) {
+	word := mem.NewHeap(mem.Part{Len: 8}).Span(0).U32(0)
+	e := NewEvent(word)
+	e.Wake(1)
+	if word.Load() != 0 {
+		t.Error("waking nobody changed the word")
+	}
+	if v := e.Arm(); v != 1 || word.Load() != 1 || e.Arm() != 1 {
+		t.Errorf("armed: %d, %d", v, word.Load())
+	}
+	e.Wake(1)
+	if word.Load() != 2 {
+		t.Errorf("nobody slept: %d", word.Load())
+	}
+	if e.Arm() != 3 {
+		t.Error("the next generation")
+	}
+	word.Store(1<<32 - 1)
+	e.WakeAll()
+	if word.Load() != 0 || e.Arm() != 1 {
+		t.Error("the generation wraps around")
+	}
+}
+
+func TestSpinner(t *testing.T) {
+	polls := func(s *Spinner) (n int) {
+		for p := s.Start(); p.Next(); {
+			n++
+		}
+		return n
+	}
+	var sleepy, spin, s Spinner
+	sleepy.SetMode(Sleep)
+	spin.SetMode(Spin)
+	s.SetMode(Adaptive)
+	if n := polls(&sleepy); n != 0 {
+		t.Errorf("mode sleep polls %d times", n)
+	}
+	l := spinLimits()
+	if l.most == 0 {
+		if n := polls(&s); n != 0 {
+			t.Errorf("one CPU, but %d polls", n)
+		}
+		t.Skip("one CPU: nobody spins")
+	}
+	first := polls(&s)
+	if n := polls(&spin); n <= first || polls(&spin) != n {
+		t.Errorf("mode spin polls %d times, adaptive %d", n, first)
+	}
+	// Failures halve it, down to nothing but rare tries.
+	for range 40 {
+		polls(&s)
+	}
+	tries := 0
+	for range 4 * trySeldom {
+		if polls(&s) > 0 {
+			tries++
+		}
+	}
+	if tries == 0 || tries > 20 {
+		t.Errorf("%d tries in %d waits that never paid", tries, 4*trySeldom)
+	}
+	if p := s.period.Load(); p != trySeldom {
+		t.Errorf("a try every %d waits, want %d", p, trySeldom)
+	}
+	// One that pays brings it back, to no more than the most.
+	for hit := false; !hit; {
+		for p := s.Start(); ; {
+			if p.i > eager+5 {
+				p.Hit()
+				hit = true
+				break
+			}
+			if !p.Next() {
+				break
+			}
+		}
+	}
+	if b := s.budget.Load(); b < l.least || b > l.most {
+		t.Errorf("budget %d after a hit, want %d to %d", b, l.least, l.most)
+	}
+	if s.period.Load() != tryFirst {
+		t.Error("still rarely tried")
+	}
+	for i := range 100 { // long hits: never above the most
+		p := s.Start()
+		p.i = eager + int32(i)*l.most
+		p.Hit()
+		if b := s.budget.Load(); b > l.most {
+			t.Fatalf("budget %d above %d", b, l.most)
+		}
+	}
+}
+
+func TestModes(t *testing.T) {
+	for m, want := range map[Mode]string{Adaptive: "adaptive", Spin: "spin", Sleep: "sleep"} {
+		if m.String() != want {
+			t.Errorf("%d is %q", m, m)
+		}
+	}
+}

@@ -1,0 +1,186 @@
+package queue_test
+
+import (
+	"context"
+	"errors"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/shiplap-ipc/shiplap"
+	"github.com/shiplap-ipc/shiplap/queue"
+)
+
+// holding is one way of holding a side of the queue, and the calls that it keeps waiting.
+var holding = []struct {
+	role string
+	want func(ctx context.Context, q *queue.Raw) error // needs what the peer holds
+	try  func(q *queue.Raw) error
+}{
+	{"hold Producer", wantPut, triesPut},
+	{"hold Reserve", wantPut, triesPut},
+	{"hold Consumer", wantGet, triesGet},
+	{"hold Peek", wantGet, triesGet},
+}
+
+func wantPut(ctx context.Context, q *queue.Raw) error { return q.Put(ctx, message(2, 100)) }
+func triesPut(q *queue.Raw) error                     { return q.TryPut(message(2, 100)) }
+func wantGet(ctx context.Context, q *queue.Raw) error { _, err := q.Get(ctx, nil); return err }
+func triesGet(q *queue.Raw) error                     { _, err := q.TryGet(nil); return err }
+
+// prompt is P1's limit, with room for a busy machine; the log says what it was.
+const prompt = time.Second
+
+func TestHolderIsKilled(t *testing.T) {
+	for _, h := range holding {
+		t.Run(h.role, func(t *testing.T) {
+			d, q := raw(t, nil)
+			ok(t, q.TryPut(message(0, 100)))
+			p := start(t, h.role, baseOf(d), 0)
+			p.says(0, "holding")
+			is(t, "a try", h.try(q), shiplap.ErrBusy)
+			done := make(chan error, 1)
+			go func() { done <- h.want(bg, q) }()
+			time.Sleep(300 * time.Millisecond) // past the growing sleeps
+			begin := time.Now()
+			p.signal(syscall.SIGKILL)
+			ok(t, <-done)
+			if spent := time.Since(begin); spent > prompt {
+				t.Errorf("others went on after %v", spent)
+			} else {
+				t.Logf("others went on after %v", spent)
+			}
+		})
+	}
+}
+
+func TestHolderIsStopped(t *testing.T) {
+	for _, h := range holding {
+		t.Run(h.role, func(t *testing.T) {
+			t.Parallel()
+			d, q := raw(t, nil)
+			for i := range 3 {
+				ok(t, q.TryPut(message(10+i, 100)))
+			}
+			p := start(t, h.role, baseOf(d), 0)
+			p.says(0, "holding")
+			p.signal(syscall.SIGSTOP)
+			ctx, cancel := context.WithTimeout(bg, 1500*time.Millisecond)
+			defer cancel()
+			is(t, "waiting for a stopped holder", h.want(ctx, q), context.DeadlineExceeded)
+			is(t, "a try", h.try(q), shiplap.ErrBusy)
+			done := make(chan error, 1)
+			go func() { done <- h.want(bg, q) }()
+			p.signal(syscall.SIGCONT)
+			p.in.Close()
+			p.says(1, "done")
+			ok(t, <-done)
+			var left []int
+			for {
+				b, err := q.TryGet(nil)
+				if err == shiplap.ErrEmpty {
+					break
+				}
+				ok(t, err)
+				i, err := number(b)
+				ok(t, err)
+				left = append(left, i)
+			}
+			want := []int{10, 11, 12, 1, 2}
+			if h.role == "hold Consumer" || h.role == "hold Peek" {
+				want = []int{12}
+			}
+			if !equalInts(left, want) {
+				t.Errorf("in the queue are %v; %v are wanted", left, want)
+			}
+		})
+	}
+}
+
+func equalInts(a, b []int) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if a[i] != b[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// TestDeliveryOfTheStoppedAndTheDead: nobody gets what a stopped consumer has; all get what a dead one had.
+func TestDeliveryOfTheStoppedAndTheDead(t *testing.T) {
+	d, q := raw(t, &queue.Options{Ack: true})
+	ok(t, q.TryPut(message(5, 100)))
+	p := start(t, "hold delivery", baseOf(d), 0)
+	p.says(0, "holding")
+	p.signal(syscall.SIGSTOP)
+	ctx, cancel := context.WithTimeout(bg, time.Second)
+	defer cancel()
+	if _, err := q.Receive(ctx); err != context.DeadlineExceeded {
+		t.Fatalf("what a stopped consumer has was handed out: %v", err)
+	}
+	type result struct {
+		d   *queue.RawDelivery
+		err error
+	}
+	done := make(chan result, 1)
+	go func() { d, err := q.Receive(bg); done <- result{d, err} }()
+	time.Sleep(100 * time.Millisecond)
+	begin := time.Now()
+	p.signal(syscall.SIGKILL)
+	r := <-done
+	ok(t, r.err)
+	spent := time.Since(begin)
+	t.Logf("redelivered after %v", spent)
+	if i, err := number(r.d.Body); err != nil || i != 5 || r.d.Count != 2 || spent > prompt {
+		t.Errorf("message %d, count %d, after %v (%v)", i, r.d.Count, spent, err)
+	}
+	ok(t, r.d.Ack())
+	if err := r.d.Ack(); !errors.Is(err, shiplap.ErrConflict) {
+		t.Errorf("acknowledged twice: %v", err)
+	}
+}
+
+// TestSharedIsKilled kills processes that put and take all the time, in the middle of what they do.
+func TestSharedIsKilled(t *testing.T) {
+	d, q := raw(t, &queue.Options{Capacity: 8192})
+	var worst time.Duration
+	rounds := 20
+	if testing.Short() {
+		rounds = 4
+	}
+	for i := range rounds {
+		a, b := start(t, "shared put", baseOf(d), 0), start(t, "shared get", baseOf(d), 0)
+		a.says(0, "going")
+		b.says(0, "going")
+		time.Sleep(time.Duration(i) * time.Millisecond)
+		for _, p := range []*peerProcess{a, b} {
+			p.signal(syscall.SIGKILL)
+			begin := time.Now()
+			ctx, cancel := context.WithTimeout(bg, 5*time.Second)
+			if p == a {
+				for err := error(nil); err != shiplap.ErrEmpty; { // b may be slower than that
+					if _, err = q.TryGet(nil); err != nil && err != shiplap.ErrBusy && err != shiplap.ErrEmpty {
+						t.Fatal(err)
+					}
+				}
+			}
+			ok(t, q.Put(ctx, message(i, 100)))
+			worst = max(worst, time.Since(begin))
+			cancel()
+		}
+		for {
+			if _, err := q.TryGet(nil); err == shiplap.ErrEmpty {
+				break
+			} else if err != shiplap.ErrBusy { // the kernel takes a moment to prove a death
+				ok(t, err)
+			}
+		}
+	}
+	t.Logf("%d times; others went on after %v at most", 2*rounds, worst)
+	if worst > prompt {
+		t.Errorf("others went on after %v", worst)
+	}
+}
