@@ -2,8 +2,10 @@ package shiplap
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"path/filepath"
+	"io/fs"
+	"os"
 	"sync"
 
 	"github.com/shiplap-ipc/shiplap/internal/object"
@@ -73,7 +75,8 @@ func Join(name string, opt *Options) (*Domain, error) {
 	return d, nil
 }
 
-// Close ends the membership once no object is open through it any more.
+// Close ends the membership once no object is open through it any more, and no call on one is still on
+// its way out.
 func (d *Domain) Close() error {
 	err := ErrClosed
 	d.once.Do(func() { err = d.space.Release() })
@@ -101,13 +104,13 @@ func (d *Domain) Remove(ctx context.Context, name string) error {
 
 // Domains lists the names of this user's domains below dir (see Options.Dir).
 func Domains(dir string) ([]string, error) {
-	files, err := filepath.Glob(filepath.Join(segment.DomainsPath(segment.Base(dir)), "*"))
-	if err != nil {
+	files, err := os.ReadDir(segment.DomainsPath(segment.Base(dir)))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
 	var names []string
 	for _, f := range files {
-		if name, ok := segment.ObjectName(filepath.Base(f)); ok {
+		if name, ok := segment.ObjectName(f.Name()); ok {
 			names = append(names, name)
 		}
 	}

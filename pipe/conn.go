@@ -18,8 +18,8 @@ type Conn struct {
 	read, write deadline
 }
 
-// Conn is the end as a net.Conn. Closing either closes both.
-func (e *End) Conn() *Conn { return &Conn{end: e} }
+// Conn is the end as a net.Conn, the same at every call. Closing either closes both.
+func (e *End) Conn() *Conn { return &e.conn }
 
 var _ net.Conn = (*Conn)(nil)
 

@@ -34,6 +34,7 @@ type End struct {
 	watched   uint32
 	stopWatch func()
 
+	conn Conn
 	once sync.Once
 }
 
@@ -43,6 +44,7 @@ func newEnd(o *object.Object, opt *Options, s side) (*End, error) {
 		mode = o.Space.Mode
 	}
 	e := &End{obj: o, side: s}
+	e.conn.end = e
 	e.sess.Check = o.Err
 	e.out, e.in = view(o, s.out(), mode, &e.sess), view(o, s.in(), mode, &e.sess)
 	e.in.ProducersGone = e.peerGone

@@ -213,7 +213,11 @@ func receiveForever(_ *shiplap.Domain, q *queue.Raw, _ int) error {
 	return nil
 }
 
-func forever() error { select {} }
+// forever keeps a peer alive until it is killed.
+func forever() error {
+	time.Sleep(time.Hour)
+	return nil
+}
 
 func holdProducer(_ *shiplap.Domain, q *queue.Raw, _ int) error {
 	p, err := q.Producer(bg)

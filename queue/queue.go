@@ -86,6 +86,9 @@ func (q *Queue[T]) Put(ctx context.Context, v T) error {
 	if q.c.desc.Fixed {
 		return q.raw.Put(ctx, mem.AsBytes(&v))
 	}
+	if b, ok := any(&v).(*[]byte); ok && q.c.desc.Codec == schema.Raw {
+		return q.raw.Put(ctx, *b) // v stays on the stack
+	}
 	return q.encoded(v, func(b []byte) error { return q.raw.Put(ctx, b) })
 }
 
@@ -93,6 +96,9 @@ func (q *Queue[T]) Put(ctx context.Context, v T) error {
 func (q *Queue[T]) TryPut(v T) error {
 	if q.c.desc.Fixed {
 		return q.raw.TryPut(mem.AsBytes(&v))
+	}
+	if b, ok := any(&v).(*[]byte); ok && q.c.desc.Codec == schema.Raw {
+		return q.raw.TryPut(*b)
 	}
 	return q.encoded(v, q.raw.TryPut)
 }

@@ -22,7 +22,11 @@ import (
 	"github.com/shiplap-ipc/shiplap/internal/segment"
 )
 
+// noNap keeps children built with the race detector from sleeping a second when they end.
+const noNap = "atexit_sleep_ms=0"
+
 func TestMain(m *testing.M) {
+	os.Setenv("GORACE", strings.TrimSpace(os.Getenv("GORACE")+" "+noNap))
 	testscript.Main(m, map[string]func(){"shiplap": main})
 }
 
@@ -46,6 +50,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			dir := memory(env.T().(testing.TB))
 			env.Setenv("SHIPLAP_DIR", dir)
+			env.Setenv("GORACE", os.Getenv("GORACE"))
 			env.Setenv("OBJECTS", filepath.Join(segment.DomainsPath(dir), "default"))
 			return nil
 		},

@@ -68,7 +68,7 @@ var (
 func Sections() []Section {
 	return []Section{
 		{Name: "round trip, both processors free", Slices: 40, Cases: []Case{
-			{Name: "limit: one cache line", Kind: RoundTrip, Bytes: 8, CPU: apart, Chunk: 16, Open: rawLine},
+			{Name: "limit: a cache line each way", Kind: RoundTrip, Bytes: 8, CPU: apart, Chunk: 16, Open: rawLine},
 			{Name: "shiplap queue, exclusive handles", Kind: RoundTrip, Bytes: 8, CPU: apart, Chunk: 16, Open: queueTrip(shiplap.WaitAdaptive)},
 			{Name: "shiplap queue, shared handles", Kind: RoundTrip, Bytes: 8, CPU: apart, Chunk: 16, Open: sharedTrip},
 			{Name: "shiplap pipe, messages", Kind: RoundTrip, Bytes: 8, CPU: apart, Chunk: 16, Open: pipeTrip},

@@ -26,7 +26,7 @@ type goal struct {
 }
 
 var goals = []goal{
-	{name: "shiplap queue, exclusive handles", beside: "limit: one cache line", bound: 2, atMost: true},
+	{name: "shiplap queue, exclusive handles", beside: "limit: a cache line each way", bound: 2, atMost: true},
 	{name: "shiplap queue, busy machine", beside: "unix socket, busy machine", bound: 1.5, atMost: true},
 	{name: "shiplap queue, sleeping", beside: "limit: raw futex", bound: 1.3, atMost: true},
 	{name: "shiplap queue, sleeping, one processor", beside: "limit: raw futex, one processor", bound: 1.3, atMost: true},

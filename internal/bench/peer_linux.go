@@ -111,7 +111,7 @@ type peer struct {
 func (p *peer) do(o order) error {
 	if o.Do == "probe" {
 		bind(apart[1])
-		bounce(p.env.Raw.U64(rawProbeAt), 1, 20+probeTrips)
+		bounce(p.env.Raw, rawProbeAt, 1, 20+probeTrips)
 		return nil
 	}
 	cases := p.sections[o.Section].Cases

@@ -22,33 +22,32 @@ const (
 	rawSize    = 1 << 20
 )
 
-// bounce lets one cache line go there and back n times.
-func bounce(w *mem.U64, side int, n int) {
-	v := w.Load()
-	if side == 1 {
-		v = v &^ 1
-	}
+// bounce passes a word there and another one back, n times, each on a cache line of its own: what a
+// message and its answer cost at least.
+func bounce(s *mem.Span, at, side, n int) {
+	there, back := s.U64(at), s.U64(at+128)
 	if side == 0 {
+		v := back.Load()
 		for range n {
-			w.Store(v + 1)
-			v += 2
-			for w.Load() != v {
+			v++
+			there.StoreRelease(v)
+			for back.Load() != v {
 			}
 		}
 		return
 	}
+	v := back.Load()
 	for range n {
-		for w.Load() != v+1 {
+		v++
+		for there.Load() != v {
 		}
-		v += 2
-		w.Store(v)
+		back.StoreRelease(v)
 	}
 }
 
 func rawLine(e *Env) (Loop, error) {
-	w := e.Raw.U64(rawLineAt)
 	return Loop{Run: func(n int) error {
-		bounce(w, e.Side, n)
+		bounce(e.Raw, rawLineAt, e.Side, n)
 		return nil
 	}}, nil
 }

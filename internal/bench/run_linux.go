@@ -376,11 +376,13 @@ func (r *runner) probe() (Place, error) {
 	if err := r.tell(order{Do: "probe"}); err != nil {
 		return Mixed, err
 	}
-	w := r.env.Raw.U64(rawProbeAt)
-	bounce(w, 0, 20)
-	t := time.Now()
-	bounce(w, 0, probeTrips)
-	took := time.Since(t) / probeTrips
+	bounce(r.env.Raw, rawProbeAt, 0, 20)
+	took := time.Hour
+	for range probeTrips / 20 { // the fastest: the others were interrupted
+		t := time.Now()
+		bounce(r.env.Raw, rawProbeAt, 0, 20)
+		took = min(took, time.Since(t)/20)
+	}
 	if err := r.answer(); err != nil {
 		return Mixed, err
 	}

@@ -26,6 +26,9 @@ func (a *Area) Word(pos uint64) *U64 {
 	return (*U64)(unsafe.Add(a.base, pos&a.mask&^7))
 }
 
+// PrefetchWrite tells the processor that the line at pos will be written soon. It never faults.
+func (a *Area) PrefetchWrite(pos uint64) { prefetchWrite(unsafe.Add(a.base, pos&a.mask&^7)) }
+
 // Slice is the n bytes at pos, at most the length of the area; nil where they are not contiguous, on the
 // heap at the end.
 func (a *Area) Slice(pos uint64, n int) []byte {

@@ -401,6 +401,7 @@ func FuzzMembersTable(f *testing.F) {
 	s := mem.NewHeap(mem.Part{Len: fileSize}).Span(0)
 	initTable(s)
 	f.Add(append([]byte{}, s.Bytes(0, 8192)...))
+	raiseGeneration(s, 3)
 	writeSlot(s, 3, self())
 	f.Add(append([]byte{}, s.Bytes(0, 8192)...))
 	f.Fuzz(func(t *testing.T, image []byte) {
@@ -417,6 +418,7 @@ func FuzzMembersTable(f *testing.F) {
 				t.Errorf("slot %d lives", slot)
 			}
 		}
+		raiseGeneration(s, 3)
 		if tok := writeSlot(s, 3, self()); tok>>31 != 0 || tok>>slotBits == 0 {
 			t.Errorf("token %#x", tok)
 		}

@@ -178,6 +178,9 @@ func (l *leasing) reclaim() (moved bool, err error) {
 	if n > 0 {
 		r.gets.StoreRelease(gets)
 		r.notFull.WakeAll()
+		if l.head == l.cursor && r.IsClosed() {
+			r.notEmpty.WakeAll() // that was the last: those who wait in case it is given back may end
+		}
 	}
 	return n > 0, nil
 }

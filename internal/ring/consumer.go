@@ -11,13 +11,13 @@ import (
 // Consumer is the taking side of a ring without acknowledgement while its lock is held. Not for
 // concurrent use.
 type Consumer struct {
-	r     *Ring
-	pos   uint64 // taken
-	next  uint64 // end of what was looked at, pos when nothing was
-	gets  uint64
-	n     uint64 // records between pos and next
-	off   uint64 // bytes of the record at pos that were read as a stream
-	burst int    // messages taken since the last wait
+	r    *Ring
+	pos  uint64 // taken
+	next uint64 // end of what was looked at, pos when nothing was
+	gets uint64
+	n    uint64 // records between pos and next
+	off  uint64 // bytes of the record at pos that were read as a stream
+	dry  uint64 // gets when the ring last ran dry
 }
 
 // Resume learns what was taken. It must be called after the lock was taken, whoever had it before
@@ -109,16 +109,11 @@ func (c *Consumer) Wait(ctx context.Context) error {
 	if err := c.r.Drained(c.next); err != nil {
 		return err
 	}
-	if c.burst >= burstLeast && c.r.getSpin.Useful() {
-		// The other side is at work as well. Let it get ahead instead of taking the line that it
-		// is about to write away from it at every message.
-		c.burst = 0
-		mem.Pause(burstPause)
-		if c.Ready() {
-			return nil
-		}
+	if burst(c.gets-c.dry, &c.r.getSpin) && c.Ready() {
+		c.dry = c.gets
+		return nil
 	}
-	c.burst = 0
+	c.dry = c.gets
 	return c.r.await(ctx, c, &c.r.getSpin, c.r.notEmpty, c.r.emptyWord, c.r.emptySleeps, c.r.ProducersGone)
 }
 
@@ -148,12 +143,11 @@ func (c *Consumer) GetNow(dst []byte) ([]byte, bool) {
 // Get appends the next message to dst and takes it, for the holder of an exclusive handle.
 func (c *Consumer) Get(ctx context.Context, dst []byte) ([]byte, error) {
 	if dst, ok := c.GetNow(dst); ok {
-		c.burst++
 		return dst, nil
 	}
-	if c.burst < burstLeast && c.r.getSpin.Useful() && wait.Glance(c.r.area.Word(c.pos)) {
+	if c.gets-c.dry < burstLeast && c.r.getSpin.Useful() && wait.Glance(c.r.area.Word(c.pos)) {
+		c.dry = c.gets
 		if dst, ok := c.GetNow(dst); ok {
-			c.burst = 0
 			return dst, nil
 		}
 	}

@@ -23,7 +23,7 @@ type Producer struct {
 	count uint64 // its records
 	sum   uint64 // its payload bytes
 	want  uint64 // bytes that a sleeping Wait needs
-	burst int    // messages put since the last wait
+	dry   uint64 // puts when the ring was last full
 }
 
 // Resume learns where the tail is. It must be called after the lock was taken, whoever had it before
@@ -212,6 +212,17 @@ const (
 	burstPause = 200 // pause hints
 )
 
+// burst is called when a side runs dry after n messages without a wait. If those were many, the other
+// side is at work as well: it lets that get ahead for a moment, instead of taking the line that it is
+// about to write away from it at every message. The result says that a moment went by.
+func burst(n uint64, s *wait.Spinner) bool {
+	if n < burstLeast || !s.Useful() {
+		return false
+	}
+	mem.Pause(burstPause)
+	return true
+}
+
 // Pending is the number of records in the batch.
 func (p *Producer) Pending() int { return int(p.count) }
 
@@ -258,13 +269,15 @@ func (p *Producer) PutNow(b []byte) bool {
 		p.raiseHigh()
 	}
 	r.notEmpty.Wake(1)
+	r.area.PrefetchWrite(end + lineSize) // while the consumer is still busy with this message
 	return true
 }
+
+const lineSize = 64
 
 // Put is the whole of putting one message, for the holder of an exclusive handle.
 func (p *Producer) Put(ctx context.Context, b []byte) error {
 	if p.PutNow(b) {
-		p.burst++
 		return nil
 	}
 	for {
@@ -360,16 +373,13 @@ func (p *Producer) waitRoom(ctx context.Context, n int) error {
 	if err := p.r.check(true); err != nil {
 		return err
 	}
-	if p.burst >= burstLeast && p.r.putSpin.Useful() {
-		// The other side is at work as well. Let it get ahead instead of taking the line with its
-		// position away from it at every message.
-		p.burst = 0
-		mem.Pause(burstPause)
+	went := burst(p.puts-p.dry, &p.r.putSpin)
+	p.dry = p.puts
+	if went {
 		if err := p.look(); err != nil || p.next+p.r.recordSize(n)+wordSize-p.taken <= p.r.size {
 			return err
 		}
 	}
-	p.burst = 0
 	if p.r.Ack() {
 		if freed, err := p.r.tryReclaim(); err != nil || freed {
 			return err

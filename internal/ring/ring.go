@@ -2,6 +2,7 @@ package ring
 
 import (
 	"fmt"
+	"sync/atomic"
 
 	"github.com/shiplap-ipc/shiplap/internal/errs"
 	"github.com/shiplap-ipc/shiplap/internal/mem"
@@ -38,6 +39,7 @@ type Ring struct {
 	Sess                       *wait.Session
 	Owners                     wordlock.Owners
 	putSpin, getSpin           wait.Spinner
+	putsDry, getsDry           atomic.Uint64 // as Producer.dry and Consumer.dry, for shared handles
 	anyRecord                  emptiness
 	anyReady                   readiness
 	holders                    holders

@@ -60,6 +60,7 @@ func (r *Ring) Put(ctx context.Context, b []byte) error {
 // waitShared waits for room after the lock was given back. p is a copy: it goes to the heap, the
 // caller's stays on the stack.
 func (r *Ring) waitShared(ctx context.Context, p Producer, n int) error {
+	p.dry = r.putsDry.Swap(p.puts)
 	return p.waitRoom(ctx, n)
 }
 
@@ -233,5 +234,9 @@ type emptiness struct{ r *Ring }
 func (e *emptiness) Ready() bool { return !e.r.Empty() || e.r.over() }
 
 func (r *Ring) waitEmpty(ctx context.Context) error {
+	gets := r.gets.Load()
+	if burst(gets-r.getsDry.Swap(gets), &r.getSpin) && r.anyRecord.Ready() {
+		return nil
+	}
 	return r.await(ctx, &r.anyRecord, &r.getSpin, r.notEmpty, r.emptyWord, r.emptySleeps, r.ProducersGone)
 }

@@ -2,6 +2,11 @@
 
 package mem
 
-import "runtime"
+import (
+	"runtime"
+	"unsafe"
+)
 
 func pause(uint32) { runtime.Gosched() }
+
+func prefetchWrite(unsafe.Pointer) {}

@@ -9,3 +9,9 @@ again:
 	SUBW $1, R0
 	CBNZ R0, again
 	RET
+
+// func prefetchWrite(p unsafe.Pointer)
+TEXT ·prefetchWrite(SB), NOSPLIT, $0-8
+	MOVD p+0(FP), R0
+	PRFM (R0), PSTL1KEEP
+	RET

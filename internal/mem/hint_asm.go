@@ -1,0 +1,11 @@
+//go:build amd64 || arm64
+
+package mem
+
+import "unsafe"
+
+//go:noescape
+func pause(n uint32)
+
+//go:noescape
+func prefetchWrite(p unsafe.Pointer)
