@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"sync"
+	"time"
 
 	"github.com/shiplap-ipc/shiplap/internal/object"
 	"github.com/shiplap-ipc/shiplap/internal/segment"
@@ -28,6 +29,9 @@ const (
 	// WaitSleep sleeps at once: for processes that share one CPU.
 	WaitSleep = wait.Sleep
 )
+
+// sweepPatience bounds the sweep that Join makes.
+const sweepPatience = 100 * time.Millisecond
 
 // Options of Join. The zero value is good.
 type Options struct {
@@ -70,7 +74,10 @@ func Join(name string, opt *Options) (*Domain, error) {
 	d := &Domain{space: s, base: base}
 	if !opt.NoSweep && s.Table.AnyDead() {
 		// What cannot be swept now the next one sweeps; it is no reason not to join.
-		_, _ = s.Sweep(context.Background(), false)
+		// Nor is another process that was stopped in the middle of a removal.
+		ctx, cancel := context.WithTimeout(context.Background(), sweepPatience)
+		defer cancel()
+		_, _ = s.Sweep(ctx, false)
 	}
 	return d, nil
 }

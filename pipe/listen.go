@@ -60,7 +60,7 @@ func Listen(d *shiplap.Domain, name string, opt *Options) (*Listener, error) {
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("listen at %q: %w", name, o.Explain(err)), o.Close())
 		}
-		if o.Err() != nil { // its last user removed it just before we came
+		if o.Err() != nil || l.ring.IsClosed() { // its last user removed it just before we came, or died while closing it
 			_ = l.Close()
 			continue
 		}

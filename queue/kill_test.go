@@ -503,7 +503,7 @@ func budget() time.Duration {
 
 // deaths are those that are recovered from: all states that can be left behind in the full run, else some.
 func deaths() func(total int) []int {
-	n := 2
+	n := 1
 	switch {
 	case os.Getenv("SHIPLAP_KILL_FULL") == "1":
 		return nil

@@ -73,6 +73,9 @@ func cpuTime(t *testing.T) time.Duration {
 
 // TestNoAllocations: hot paths allocate nothing.
 func TestNoAllocations(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
 	type point struct {
 		X, Y float64
 		N    int32

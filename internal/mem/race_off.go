@@ -8,3 +8,7 @@ func RaceAcquire(*U32) {}
 
 // RaceRelease is the other half.
 func RaceRelease(*U32) {}
+
+// LoadHint is Load for a word that may by now hold anything, plain bytes too: the caller looks again
+// before he relies on it. The race detector does not watch it.
+func (w *U64) LoadHint() uint64 { return w.Load() }

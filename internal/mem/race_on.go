@@ -17,3 +17,9 @@ func RaceAcquire(*U32) { runtime.RaceAcquire(unsafe.Pointer(&raceWord)) }
 
 // RaceRelease is the other half.
 func RaceRelease(*U32) { runtime.RaceReleaseMerge(unsafe.Pointer(&raceWord)) }
+
+// LoadHint is Load for a word that may by now hold anything, plain bytes too: the caller looks again
+// before he relies on it. The race detector does not watch it.
+//
+//go:norace
+func (w *U64) LoadHint() uint64 { return w.v }

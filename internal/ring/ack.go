@@ -248,7 +248,7 @@ type readiness struct{ r *Ring }
 func (w *readiness) Ready() bool {
 	r := w.r
 	pos := r.cursor.Load()
-	return r.again.Load() != 0 || pos&7 != 0 || r.word(pos).Load() != 0 || r.flags()&Removed != 0 ||
+	return r.again.Load() != 0 || pos&7 != 0 || r.word(pos).LoadHint() != 0 || r.flags()&Removed != 0 ||
 		r.IsClosed() && r.taken.Load() == pos && r.busy.Load() == 0
 }
 

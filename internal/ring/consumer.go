@@ -257,8 +257,8 @@ func (r *Ring) Drained(pos uint64) error {
 			return err
 		}
 	}
-	if r.word(pos).Load() != 0 {
-		return nil
+	if r.word(pos).LoadHint() != 0 || r.taken.Load() != pos {
+		return nil // the second: others took it, and what stands there now is anything
 	}
 	return errs.ErrClosed
 }

@@ -118,7 +118,7 @@ func (p *Producer) AddMany(msgs [][]byte) (n int, err error) {
 // Empty reports, without the lock, that there is nothing to take at this moment.
 func (r *Ring) Empty() bool {
 	pos := r.taken.Load()
-	return pos&7 == 0 && r.word(pos).Load() == 0
+	return pos&7 == 0 && r.word(pos).LoadHint() == 0
 }
 
 // Get appends the next message to dst and takes it, waiting for one.
