@@ -24,12 +24,12 @@ type RawDelivery struct {
 // consumer died, then new ones. shiplap.ErrClosed says that the queue is closed and everything in it
 // acknowledged. The queue must have been made with Ack.
 func (q *Raw) Receive(ctx context.Context) (*RawDelivery, error) {
-	return q.receive(func() (ring.Lease, error) { return q.ring.Lease(ctx, false) })
+	return q.receive(func() (ring.Lease, error) { return q.ring.Lease(ctx) })
 }
 
 // TryReceive is Receive without waiting; shiplap.ErrEmpty when there is nothing now.
 func (q *Raw) TryReceive() (*RawDelivery, error) {
-	return q.receive(func() (ring.Lease, error) { return q.ring.TryLease(nil) })
+	return q.receive(q.ring.TryLease)
 }
 
 func (q *Raw) receive(lease func() (ring.Lease, error)) (d *RawDelivery, err error) {
@@ -45,7 +45,7 @@ func (q *Raw) receive(lease func() (ring.Lease, error)) (d *RawDelivery, err err
 		q.mu.Lock()
 		defer q.mu.Unlock()
 		if q.closed {
-			_ = q.ring.Settle(ls, false, false)
+			_ = q.ring.Settle(ls, false)
 			return errs.ErrClosed
 		}
 		q.leases[ls.Pos] = ls
@@ -77,7 +77,7 @@ func (d *RawDelivery) settle(done bool) error {
 	if !ok {
 		return fmt.Errorf("queue %q: %w: the delivery was settled before", d.q.obj.Name, errs.ErrConflict)
 	}
-	return d.q.call(func() error { return d.q.ring.Settle(d.lease, done, false) })
+	return d.q.call(func() error { return d.q.ring.Settle(d.lease, done) })
 }
 
 // Deliveries yields deliveries until the queue is closed and everything acknowledged, or until an error,

@@ -503,13 +503,10 @@ func budget() time.Duration {
 
 // deaths are those that are recovered from: all states that can be left behind in the full run, else some.
 func deaths() func(total int) []int {
-	n := 1
-	switch {
-	case os.Getenv("SHIPLAP_KILL_FULL") == "1":
+	if os.Getenv("SHIPLAP_KILL_FULL") == "1" {
 		return nil
-	case os.Getenv("CI") != "":
-		n = 8
 	}
+	const n = 3
 	return func(total int) (steps []int) {
 		for i := range n { // most of the beginning is spent on the way to what is shared
 			steps = append(steps, total-i*total*2/3/n)
@@ -518,8 +515,13 @@ func deaths() func(total int) []int {
 	}
 }
 
+// thorough: in CI and in the full run recoverers are killed as well.
+func thorough() bool { return os.Getenv("CI") != "" || os.Getenv("SHIPLAP_KILL_FULL") == "1" }
+
 func TestKilledAnywhere(t *testing.T) {
 	for _, s := range scenarios() {
-		t.Run(s.Name, func(t *testing.T) { killtest.Run(t, s, killtest.Options{Budget: budget()}) })
+		t.Run(s.Name, func(t *testing.T) {
+			killtest.Run(t, s, killtest.Options{Budget: budget(), Kill: true, Pause: true, Recover: thorough()})
+		})
 	}
 }

@@ -203,9 +203,9 @@ func (q *Raw) TryGet(dst []byte) (msg []byte, err error) {
 	msg = dst
 	err = q.call(func() error {
 		if q.ring.Ack() {
-			return q.leaseNow(nil, &msg)
+			return q.leaseNow(q.ring.TryLease, &msg)
 		}
-		_, err := q.ring.TryGetMany(nil, 1, func(b []byte) error {
+		_, err := q.ring.TryGetMany(1, func(b []byte) error {
 			msg = append(msg, b...)
 			return nil
 		})
@@ -226,7 +226,7 @@ func (q *Raw) Get(ctx context.Context, dst []byte) (msg []byte, err error) {
 	defer g.Recover(&err)
 	if q.ring.Ack() {
 		msg = dst
-		err = q.leaseNow(ctx, &msg)
+		err = q.leaseNow(func() (ring.Lease, error) { return q.ring.Lease(ctx) }, &msg)
 	} else {
 		msg, err = q.ring.Get(ctx, dst)
 	}
@@ -235,20 +235,14 @@ func (q *Raw) Get(ctx context.Context, dst []byte) (msg []byte, err error) {
 	return msg, err
 }
 
-// leaseNow takes and acknowledges one message; a nil context does not wait.
-func (q *Raw) leaseNow(ctx context.Context, msg *[]byte) error {
-	var ls ring.Lease
-	var err error
-	if ctx == nil {
-		ls, err = q.ring.TryLease(nil)
-	} else {
-		ls, err = q.ring.Lease(ctx, false)
-	}
+// leaseNow takes and acknowledges one message.
+func (q *Raw) leaseNow(lease func() (ring.Lease, error), msg *[]byte) error {
+	ls, err := lease()
 	if err != nil {
 		return err
 	}
 	*msg = append(*msg, q.ring.Payload(ls)...)
-	return q.ring.Settle(ls, true, false)
+	return q.ring.Settle(ls, true)
 }
 
 // GetMany hands up to most messages to f, at least one, waiting for the first. The slice that f gets is
@@ -260,9 +254,10 @@ func (q *Raw) GetMany(ctx context.Context, most int, f func(msg []byte) error) (
 			n, err = q.ring.GetMany(ctx, most, f)
 			return err
 		}
-		for c := ctx; n < most; c = nil { // wait for the first only
+		lease := func() (ring.Lease, error) { return q.ring.Lease(ctx) }
+		for ; n < most; lease = q.ring.TryLease { // wait for the first only
 			var b []byte
-			if err := q.leaseNow(c, &b); err != nil {
+			if err := q.leaseNow(lease, &b); err != nil {
 				if n > 0 && (err == errs.ErrEmpty || err == errs.ErrBusy) {
 					return nil
 				}
@@ -308,7 +303,7 @@ func (q *Raw) CloseQueue() error {
 }
 
 // Close closes this handle, and the producers and consumers made from it. Calls that wait return
-// shiplap.ErrClosed. Deliveries that were not acknowledged go to the next consumer.
+// shiplap.ErrClosed (but one that waits for a side that this very handle held may get it and succeed). Deliveries that were not acknowledged go to the next consumer.
 func (q *Raw) Close() error {
 	q.mu.Lock()
 	if q.closed {
@@ -324,7 +319,7 @@ func (q *Raw) Close() error {
 		err = errors.Join(err, ignoreClosed(h.Close()))
 	}
 	for _, ls := range leases {
-		err = errors.Join(err, ignoreConflict(q.call(func() error { return q.ring.Settle(ls, false, false) })))
+		err = errors.Join(err, ignoreConflict(q.call(func() error { return q.ring.Settle(ls, false) })))
 	}
 	q.ring.Unwatch()
 	return errors.Join(err, q.obj.Close())

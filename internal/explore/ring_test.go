@@ -167,7 +167,7 @@ func (a *aRing) acker(most int, nacks bool) {
 		known := 0
 		for k := 0; most == 0 || k < most; k++ {
 			p.State(known)
-			ls, err := r.Lease(context.Background(), false)
+			ls, err := r.Lease(context.Background())
 			if errors.Is(err, errs.ErrClosed) && most == 0 {
 				a.over = true
 				return
@@ -186,12 +186,12 @@ func (a *aRing) acker(most int, nacks bool) {
 			}
 			if nacks && ls.Count == 1 {
 				known++
-				if err := r.Settle(ls, false, false); err != nil {
+				if err := r.Settle(ls, false); err != nil {
 					p.Failf("nack: %v", err)
 				}
 				continue
 			}
-			if err := r.Settle(ls, true, false); err != nil {
+			if err := r.Settle(ls, true); err != nil {
 				p.Failf("ack: %v", err)
 			}
 			a.settled = append(a.settled, n)
@@ -221,7 +221,7 @@ func (a *aRing) rest() ([]int, error) {
 	for {
 		var n int
 		if a.ack {
-			ls, err := r.TryLease(context.Background())
+			ls, err := r.TryLease()
 			if errors.Is(err, errs.ErrEmpty) || errors.Is(err, errs.ErrClosed) {
 				return rest, nil
 			}
@@ -232,11 +232,11 @@ func (a *aRing) rest() ([]int, error) {
 				return rest, fmt.Errorf("the message of %d bytes is torn", ls.Len)
 			}
 			n = ls.Len
-			if err := r.Settle(ls, true, false); err != nil {
+			if err := r.Settle(ls, true); err != nil {
 				return rest, err
 			}
 		} else {
-			k, err := r.TryGetMany(context.Background(), 1, func(b []byte) error {
+			k, err := r.TryGetMany(1, func(b []byte) error {
 				if !slices.Equal(b, message(len(b))) {
 					return fmt.Errorf("the message of %d bytes is torn", len(b))
 				}
@@ -264,7 +264,7 @@ func (a *aRing) idle(asleep []int) error {
 		return errors.New("although the ring holds a message")
 	}
 	if a.ack {
-		if _, err := r.TryLease(context.Background()); err == nil {
+		if _, err := r.TryLease(); err == nil {
 			return errors.New("although the ring holds a message to be leased")
 		}
 	}

@@ -13,22 +13,21 @@ import (
 // which makes every running thread of every attached process execute a full fence
 // (membarrier(2), MEMBARRIER_CMD_GLOBAL_EXPEDITED).
 
-// Asymmetric reports that this process takes part in that scheme. It is set before the first
-// region is mapped and constant from then on; where it is false, StoreRelease is a full fence.
-var Asymmetric bool
+// asymmetric says that this process takes part in that scheme; until it does, and where it cannot,
+// StoreRelease is a full fence.
+var asymmetric atomic.Bool
 
-var asymOnce sync.Once
-
-// registered says that membarrier works here. Builds that store with a full fence themselves need it
-// all the same: their peers may not.
-var registered bool
-
-func setupAsymmetric() {
-	asymOnce.Do(func() {
-		registered = membarrierRegister()
-		Asymmetric = plainRelease && registered
-	})
-}
+// setupAsymmetric registers once. The kernel takes some 10 ms for that: nobody waits for it.
+var setupAsymmetric = sync.OnceFunc(func() {
+	if !plainRelease {
+		return
+	}
+	go func() {
+		if membarrierRegister() {
+			asymmetric.Store(true)
+		}
+	}()
+})
 
 // Heavy orders the caller's earlier stores before its later loads, also against peers that publish
 // with StoreRelease.
@@ -38,7 +37,7 @@ func Heavy() {
 	}
 	var local uint32
 	atomic.AddUint32(&local, 1)
-	if runtime.GOARCH != "amd64" || registered && membarrier() {
+	if runtime.GOARCH != "amd64" || membarrier() { // which also those may call who did not register
 		return // elsewhere release stores are ordered before later atomic loads: STLR, LDAR
 	}
 	// No membarrier here, but perhaps in a peer: outlast its store buffer, which drains within

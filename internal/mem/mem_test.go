@@ -328,7 +328,7 @@ func TestHeavyPairs(t *testing.T) {
 		start.Done()
 		wg.Wait()
 		if a == 0 && b == 0 {
-			t.Fatalf("round %d of %d: neither saw the other (asymmetric: %v)", i, rounds, Asymmetric)
+			t.Fatalf("round %d of %d: neither saw the other (asymmetric: %v)", i, rounds, asymmetric.Load())
 		}
 	}
 }

@@ -102,7 +102,7 @@ func (w *U32) StoreRelease(v uint32) {
 	if hooked && hookRelease(unsafe.Pointer(w), 4, uint64(v)) {
 		return
 	}
-	if plainRelease && Asymmetric {
+	if plainRelease && asymmetric.Load() {
 		w.v = v
 		return
 	}
@@ -114,7 +114,7 @@ func (w *U64) StoreRelease(v uint64) {
 	if hooked && hookRelease(unsafe.Pointer(w), 8, v) {
 		return
 	}
-	if plainRelease && Asymmetric {
+	if plainRelease && asymmetric.Load() {
 		w.v = v
 		return
 	}

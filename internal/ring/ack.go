@@ -185,22 +185,17 @@ func (l *leasing) reclaim() (moved bool, err error) {
 	return n > 0, nil
 }
 
-// TryLease hands out one record; errs.ErrEmpty when there is none now. With a nil context it does not wait
-// for the lock. drained tells that none will ever come.
-func (r *Ring) TryLease(ctx context.Context) (Lease, error) {
-	if ctx == nil {
-		if ok, _ := r.ConsumerLock.TryLock(); !ok {
-			return Lease{}, errs.ErrBusy
-		}
-	} else if _, err := r.ConsumerLock.Lock(ctx); err != nil {
-		return Lease{}, err
+// TryLease hands out one record; errs.ErrEmpty when there is none now, errs.ErrBusy when another process
+// is taking.
+func (r *Ring) TryLease() (Lease, error) {
+	if ok, _ := r.ConsumerLock.TryLock(); !ok {
+		return Lease{}, errs.ErrBusy
 	}
-	defer r.ConsumerLock.Unlock()
-	return r.LeaseLocked()
+	return r.leaseUnlock()
 }
 
-// LeaseLocked is TryLease for the holder of the consumer lock.
-func (r *Ring) LeaseLocked() (Lease, error) {
+func (r *Ring) leaseUnlock() (Lease, error) {
+	defer r.ConsumerLock.Unlock()
 	if err := r.check(false); err != nil {
 		return Lease{}, err
 	}
@@ -223,16 +218,13 @@ func (r *Ring) LeaseLocked() (Lease, error) {
 	return ls, errs.ErrEmpty
 }
 
-// Lease hands out one record, waiting for it. locked says that the caller holds the consumer lock.
-func (r *Ring) Lease(ctx context.Context, locked bool) (Lease, error) {
+// Lease hands out one record, waiting for it. errs.ErrClosed says that none will ever come.
+func (r *Ring) Lease(ctx context.Context) (Lease, error) {
 	for {
-		var ls Lease
-		var err error
-		if locked {
-			ls, err = r.LeaseLocked()
-		} else {
-			ls, err = r.TryLease(ctx)
+		if _, err := r.ConsumerLock.Lock(ctx); err != nil {
+			return Lease{}, err
 		}
+		ls, err := r.leaseUnlock()
 		if err != errs.ErrEmpty {
 			return ls, err
 		}
@@ -256,8 +248,8 @@ func (w *readiness) Ready() bool {
 func (r *Ring) Payload(ls Lease) []byte { return r.view(ls.Pos+r.hdr, ls.Len) }
 
 // Settle ends a lease: done takes the record away for good, otherwise it goes to the next consumer.
-// errs.ErrConflict when it is not ours (any more). locked says that the caller holds the consumer lock.
-func (r *Ring) Settle(ls Lease, done, locked bool) error {
+// errs.ErrConflict when it is not ours (any more).
+func (r *Ring) Settle(ls Lease, done bool) error {
 	mine := leasedState(r.Owners.Self(), uint64(ls.Count))
 	to := uint64(stateReady | ls.Count<<countShift)
 	if done {
@@ -271,11 +263,7 @@ func (r *Ring) Settle(ls Lease, done, locked bool) error {
 		r.notEmpty.Wake(1)
 		return nil
 	}
-	reclaim := r.tryReclaim
-	if locked {
-		reclaim = r.ReclaimLocked
-	}
-	if _, err := reclaim(); err != nil {
+	if _, err := r.tryReclaim(); err != nil {
 		return err
 	}
 	if r.IsClosed() {
@@ -294,11 +282,6 @@ func (r *Ring) tryReclaim() (freed bool, err error) {
 		return false, nil
 	}
 	defer r.ConsumerLock.Unlock()
-	return r.ReclaimLocked()
-}
-
-// ReclaimLocked is what Settle does, for the holder of an exclusive handle.
-func (r *Ring) ReclaimLocked() (freed bool, err error) {
 	var l leasing
 	if err := l.resume(r); err != nil {
 		return false, err

@@ -13,7 +13,7 @@ import (
 
 func lease(t *testing.T, r *Ring, want string, count int) Lease {
 	t.Helper()
-	ls, err := r.TryLease(bg)
+	ls, err := r.TryLease()
 	must(t, err)
 	if got := string(r.Payload(ls)); got != want || ls.Count != count {
 		t.Fatalf("%q for the %d. time, want %q for the %d.", got, ls.Count, want, count)
@@ -23,7 +23,7 @@ func lease(t *testing.T, r *Ring, want string, count int) Lease {
 
 func noLease(t *testing.T, r *Ring) {
 	t.Helper()
-	if ls, err := r.TryLease(bg); !errors.Is(err, errs.ErrEmpty) {
+	if ls, err := r.TryLease(); !errors.Is(err, errs.ErrEmpty) {
 		t.Fatalf("%+v, %v; want none", ls, err)
 	}
 }
@@ -36,22 +36,22 @@ func TestLeases(t *testing.T) {
 	}
 	one := lease(t, a, "one", 1)
 	two := lease(t, b, "two", 1)
-	must(t, b.Settle(two, true, false))
+	must(t, b.Settle(two, true))
 	if s, _ := p.Stats(); s.Depth != 3 || s.Gets != 0 || s.Deliveries != 2 {
 		t.Errorf("the oldest is out: %+v", s)
 	}
-	if err := b.Settle(two, true, false); !errors.Is(err, errs.ErrConflict) {
+	if err := b.Settle(two, true); !errors.Is(err, errs.ErrConflict) {
 		t.Errorf("settled twice: %v", err)
 	}
-	if err := b.Settle(one, true, false); !errors.Is(err, errs.ErrConflict) {
+	if err := b.Settle(one, true); !errors.Is(err, errs.ErrConflict) {
 		t.Errorf("another's: %v", err)
 	}
-	must(t, a.Settle(one, false, false))
+	must(t, a.Settle(one, false))
 	one = lease(t, b, "one", 2)
 	three := lease(t, a, "three", 1)
 	noLease(t, a)
-	must(t, b.Settle(one, true, false))
-	must(t, a.Settle(three, true, false))
+	must(t, b.Settle(one, true))
+	must(t, a.Settle(three, true))
 	s, err := p.Stats()
 	must(t, err)
 	if s.Depth != 0 || s.Used != 0 || s.Gets != 3 || s.Deliveries != 4 || s.Redeliveries != 1 {
@@ -71,11 +71,11 @@ func TestDeadHolder(t *testing.T) {
 	one := lease(t, b, "one", 2)
 	noLease(t, b)
 	// Its settle comes too late, should it have been only thought dead.
-	if err := victim.Settle(lost, true, false); !errors.Is(err, errs.ErrConflict) {
+	if err := victim.Settle(lost, true); !errors.Is(err, errs.ErrConflict) {
 		t.Errorf("of a dead one: %v", err)
 	}
-	must(t, b.Settle(two, true, false))
-	must(t, b.Settle(one, true, false))
+	must(t, b.Settle(two, true))
+	must(t, b.Settle(one, true))
 	if s, err := p.Stats(); err != nil || s.Depth != 0 || s.Redeliveries != 1 {
 		t.Errorf("%+v, %v", s, err)
 	}
@@ -94,10 +94,10 @@ func TestLaggingCursor(t *testing.T) {
 	b := w.open(3)
 	seen := map[string]int{}
 	for range 2 {
-		ls, err := b.TryLease(bg)
+		ls, err := b.TryLease()
 		must(t, err)
 		seen[string(b.Payload(ls))] = ls.Count
-		must(t, b.Settle(ls, true, false))
+		must(t, b.Settle(ls, true))
 	}
 	if seen["one"] != 2 || seen["two"] != 1 {
 		t.Errorf("%v", seen)
@@ -117,10 +117,10 @@ func TestLeaseDrained(t *testing.T) {
 	one := lease(t, r, "one", 1)
 	r.Close()
 	noLease(t, r)
-	must(t, r.Settle(one, false, false))
+	must(t, r.Settle(one, false))
 	one = lease(t, r, "one", 2)
-	must(t, r.Settle(one, true, false))
-	if _, err := r.TryLease(bg); !errors.Is(err, errs.ErrClosed) {
+	must(t, r.Settle(one, true))
+	if _, err := r.TryLease(); !errors.Is(err, errs.ErrClosed) {
 		t.Errorf("at the end: %v", err)
 	}
 }
@@ -138,7 +138,7 @@ func TestReclaim(t *testing.T) {
 			t.Fatalf("%v", err)
 		}
 		for i := range 4 {
-			ls, err := r.TryLease(bg)
+			ls, err := r.TryLease()
 			must(t, err)
 			if !bytes.Equal(r.Payload(ls), msg(round+i, 900)) {
 				t.Fatal("other bytes")
@@ -146,7 +146,7 @@ func TestReclaim(t *testing.T) {
 			all = append(all, ls)
 		}
 		for _, i := range []int{3, 1, 0, 2} {
-			must(t, r.Settle(all[(i+round)%4], true, false))
+			must(t, r.Settle(all[(i+round)%4], true))
 		}
 	}
 }
@@ -166,7 +166,7 @@ func TestLeaseMany(t *testing.T) {
 			r := w.open(uint32(10 + i))
 			defer r.Unwatch()
 			for k := 0; ; k++ {
-				ls, err := r.Lease(ctx, false)
+				ls, err := r.Lease(ctx)
 				if errors.Is(err, errs.ErrClosed) {
 					return
 				}
@@ -176,7 +176,7 @@ func TestLeaseMany(t *testing.T) {
 				}
 				m := string(r.Payload(ls))
 				ok := k%5 != i
-				if err := r.Settle(ls, ok, false); err != nil {
+				if err := r.Settle(ls, ok); err != nil {
 					t.Error(err)
 				}
 				if ok {

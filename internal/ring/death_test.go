@@ -17,7 +17,7 @@ func drainAll(t *testing.T, w *world) (all [][]byte) {
 	t.Helper()
 	r := w.open(50)
 	for {
-		_, err := r.TryGetMany(bg, 100, func(b []byte) error { all = append(all, bytes.Clone(b)); return nil })
+		_, err := r.TryGetMany(100, func(b []byte) error { all = append(all, bytes.Clone(b)); return nil })
 		if errors.Is(err, errs.ErrEmpty) {
 			return all
 		}

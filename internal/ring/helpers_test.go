@@ -69,9 +69,9 @@ func advance(t testing.TB, r *Ring, n int) {
 		}
 		must(t, r.Put(bg, make([]byte, k-int(r.hdr))))
 		if r.Ack() {
-			ls, err := r.TryLease(bg)
+			ls, err := r.TryLease()
 			must(t, err)
-			must(t, r.Settle(ls, true, false))
+			must(t, r.Settle(ls, true))
 		} else {
 			_, err := r.Get(bg, nil)
 			must(t, err)

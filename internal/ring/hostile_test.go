@@ -22,17 +22,17 @@ func everything(w *world) (errors []error) {
 	_ = r.Empty()
 	if w.ack {
 		for range 3 {
-			ls, err := r.TryLease(nil)
+			ls, err := r.TryLease()
 			add(err)
 			if err == nil {
 				_ = r.Payload(ls)
-				add(r.Settle(ls, ls.Count%2 == 0, false))
+				add(r.Settle(ls, ls.Count%2 == 0))
 			}
 		}
-		_, err = r.Lease(ctx, false)
+		_, err = r.Lease(ctx)
 		add(err)
 	} else {
-		_, err = r.TryGetMany(nil, 3, note)
+		_, err = r.TryGetMany(3, note)
 		add(err)
 		_, err = r.Get(ctx, nil)
 		add(err)
@@ -117,7 +117,7 @@ func TestCorruptIsAnError(t *testing.T) {
 			spoil(w, r)
 			var err error
 			if ack {
-				_, err = r.TryLease(bg)
+				_, err = r.TryLease()
 			} else {
 				ctx, cancel := context.WithTimeout(bg, 20*time.Second)
 				defer cancel()
@@ -157,9 +157,9 @@ func FuzzRingImage(f *testing.F) {
 		f.Add(image(w), ack)
 		if ack {
 			for i := range 3 {
-				ls, err := r.TryLease(bg)
+				ls, err := r.TryLease()
 				must(f, err)
-				must(f, r.Settle(ls, i == 1, false))
+				must(f, r.Settle(ls, i == 1))
 			}
 		} else {
 			_, err := r.Get(bg, nil)

@@ -228,7 +228,8 @@ func (p *Producer) Pending() int { return int(p.count) }
 
 // Ready reports whether a sleeping Wait should look again.
 func (p *Producer) Ready() bool {
-	return p.pos+p.want-p.r.taken.Load() <= p.r.size || p.r.flags()&(Removed|Closed|Deaf) != 0
+	// Signed: without the lock, others may have put and taken beyond our tail meanwhile.
+	return int64(p.pos+p.want-p.r.taken.Load()) <= int64(p.r.size) || p.r.flags()&(Removed|Closed|Deaf) != 0
 }
 
 // Wait waits until a message of n bytes may fit behind the tail.
@@ -375,10 +376,9 @@ func (p *Producer) waitRoom(ctx context.Context, n int) error {
 	}
 	went := burst(p.puts-p.dry, &p.r.putSpin)
 	p.dry = p.puts
-	if went {
-		if err := p.look(); err != nil || p.next+p.r.recordSize(n)+wordSize-p.taken <= p.r.size {
-			return err
-		}
+	p.want = p.r.recordSize(n) + wordSize
+	if went && p.Ready() { // not look: on the way of shared handles the lock is not held any more
+		return nil
 	}
 	if p.r.Ack() {
 		if freed, err := p.r.tryReclaim(); err != nil || freed {

@@ -49,12 +49,12 @@ func TestMaxPayload(t *testing.T) {
 				t.Errorf("put into a full ring: %v", err)
 			}
 			if ack {
-				ls, err := r.TryLease(nil)
+				ls, err := r.TryLease()
 				must(t, err)
 				if !bytes.Equal(r.Payload(ls), msg(1, n)) {
 					t.Error("other bytes")
 				}
-				must(t, r.Settle(ls, true, false))
+				must(t, r.Settle(ls, true))
 				continue
 			}
 			b, err := r.Get(bg, []byte("x"))
@@ -277,7 +277,7 @@ func TestCancelAndClose(t *testing.T) {
 		must(t, fr.Put(bg, make([]byte, fr.MaxPayload())))
 		take := func(r *Ring, ctx context.Context) error {
 			if ack {
-				_, err := r.Lease(ctx, false)
+				_, err := r.Lease(ctx)
 				return err
 			}
 			_, err := r.Get(ctx, nil)
@@ -365,7 +365,7 @@ func TestDrained(t *testing.T) {
 	if _, err := r.Get(bg, nil); !errors.Is(err, errs.ErrClosed) {
 		t.Errorf("at the end: %v", err)
 	}
-	if _, err := r.TryGetMany(nil, 1, nil); !errors.Is(err, errs.ErrClosed) {
+	if _, err := r.TryGetMany(1, nil); !errors.Is(err, errs.ErrClosed) {
 		t.Errorf("at the end, without waiting: %v", err)
 	}
 	// A producer that died between its look at the state word and its commit holds nobody up.
@@ -415,10 +415,10 @@ func TestBusy(t *testing.T) {
 	if err := r.TryPut(nil); !errors.Is(err, errs.ErrBusy) {
 		t.Errorf("put: %v", err)
 	}
-	if _, err := r.TryGetMany(nil, 1, nil); !errors.Is(err, errs.ErrBusy) {
+	if _, err := r.TryGetMany(1, nil); !errors.Is(err, errs.ErrBusy) {
 		t.Errorf("get: %v", err)
 	}
-	if _, err := r.TryLease(nil); !errors.Is(err, errs.ErrBusy) {
+	if _, err := r.TryLease(); !errors.Is(err, errs.ErrBusy) {
 		t.Errorf("lease: %v", err)
 	}
 	other.ProducerLock.Unlock()

@@ -165,7 +165,12 @@ func (r *Ring) getUnlock(dst []byte) ([]byte, error) {
 // of f ends the batch; the message that it refused counts as taken.
 func (r *Ring) GetMany(ctx context.Context, most int, f func([]byte) error) (n int, err error) {
 	for {
-		n, err = r.TryGetMany(ctx, most, f)
+		if err = r.nothing(); err == nil {
+			if _, err = r.ConsumerLock.Lock(ctx); err != nil {
+				return 0, err
+			}
+			n, err = r.getManyUnlock(most, f)
+		}
 		if err != errs.ErrEmpty {
 			return n, err
 		}
@@ -175,23 +180,27 @@ func (r *Ring) GetMany(ctx context.Context, most int, f func([]byte) error) (n i
 	}
 }
 
-// TryGetMany is GetMany without waiting for a message; errs.ErrEmpty when there is none. With a nil
-// context it does not wait for the lock either.
-func (r *Ring) TryGetMany(ctx context.Context, most int, f func([]byte) error) (n int, err error) {
-	if r.Empty() {
-		if err := r.Drained(r.taken.Load()); err != nil {
-			return 0, err
-		}
-		return 0, errs.ErrEmpty
-	}
-	if ctx == nil {
-		if ok, _ := r.ConsumerLock.TryLock(); !ok {
-			return 0, errs.ErrBusy
-		}
-	} else if _, err := r.ConsumerLock.Lock(ctx); err != nil {
+// TryGetMany is GetMany without waiting: errs.ErrEmpty when there is nothing, errs.ErrBusy when another
+// process is taking.
+func (r *Ring) TryGetMany(most int, f func([]byte) error) (n int, err error) {
+	if err := r.nothing(); err != nil {
 		return 0, err
 	}
+	if ok, _ := r.ConsumerLock.TryLock(); !ok {
+		return 0, errs.ErrBusy
+	}
 	return r.getManyUnlock(most, f)
+}
+
+// nothing says, without the lock, why there is nothing to take, nil if there may be something.
+func (r *Ring) nothing() error {
+	if !r.Empty() {
+		return nil
+	}
+	if err := r.Drained(r.taken.Load()); err != nil {
+		return err
+	}
+	return errs.ErrEmpty
 }
 
 func (r *Ring) getManyUnlock(most int, f func([]byte) error) (n int, err error) {
