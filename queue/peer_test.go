@@ -31,7 +31,6 @@ type peerProcess struct {
 	t     *testing.T
 	cmd   *exec.Cmd
 	in    io.WriteCloser
-	out   *os.File
 	mu    sync.Mutex
 	lines []string
 	more  *sync.Cond

@@ -261,7 +261,7 @@ func (w *worker) setup(t *Trial) (state any, err error) {
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("Setup: %w", err)
+		return nil, fmt.Errorf("set up: %w", err)
 	}
 	return state, nil
 }

@@ -177,8 +177,6 @@ func (tab table) bits(t testing.TB, column string) map[string]bits {
 // put is v at the place of the range, if it fits.
 func (b bits) put(v uint64) uint64 { return v << b.low }
 
-func (b bits) of(w uint64) uint64 { return w >> b.low & (1<<(b.high-b.low+1) - 1) }
-
 // A want says what a field holds: a number, bytes (the rest is 0), a check, or nothing that can be
 // said here.
 type (
