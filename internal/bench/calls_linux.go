@@ -59,11 +59,17 @@ func Calls(ctx context.Context, base string, idle time.Duration) ([]Result, erro
 		return nil, err
 	}
 	add("allocations of put and get, exclusive and shared", "1", []float64{allocs})
-	cpu, err := blocked(ctx, d, 64, idle)
-	if err != nil {
-		return nil, err
+	for _, n := range []int{1, 64} {
+		cpu, err := blocked(ctx, d, n, idle)
+		if err != nil {
+			return nil, err
+		}
+		name := "CPU while a process is blocked on a queue"
+		if n > 1 {
+			name = fmt.Sprintf("CPU while %d goroutines are blocked on %d queues", n, n)
+		}
+		add(name, "%", []float64{cpu})
 	}
-	add("CPU while 64 goroutines are blocked on 64 queues", "%", []float64{cpu})
 	return results, d.Remove(ctx, "calls")
 }
 
@@ -132,7 +138,7 @@ func blocked(ctx context.Context, d *shiplap.Domain, n int, idle time.Duration) 
 		}
 	}()
 	for i := range n {
-		q, err := queue.CreateRaw(d, fmt.Sprintf("idle.%d", i), &queue.Options{Capacity: 4096, Ephemeral: true, Wait: shiplap.WaitSleep})
+		q, err := queue.CreateRaw(d, fmt.Sprintf("idle.%d.%d", n, i), &queue.Options{Capacity: 4096, Ephemeral: true, Wait: shiplap.WaitSleep})
 		if err != nil {
 			return 0, err
 		}

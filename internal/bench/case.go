@@ -90,8 +90,10 @@ func Sections() []Section {
 			{Name: "shiplap queue, busy machine", Kind: RoundTrip, Bytes: 8, CPU: anywhere, Chunk: 1, Open: queueTrip(shiplap.WaitAdaptive)},
 		}},
 		{Name: "one way, 64 bytes", Slices: 30, Cases: []Case{
-			{Name: "Go channel between goroutines", Kind: OneWay, Bytes: 64, CPU: anywhere, Open: channel},
+			{Name: "Go channel between goroutines", Kind: OneWay, Bytes: 64, CPU: anywhere, Open: channel(1024)},
+			{Name: "Go channel without a buffer", Kind: OneWay, Bytes: 64, CPU: anywhere, Open: channel(0)},
 			{Name: "shiplap queue, exclusive handles, 64 B", Kind: OneWay, Bytes: 64, CPU: apart, Open: queueOneWay},
+			{Name: "shiplap queue, exclusive handles, 64 B, 16 at a time", Kind: OneWay, Bytes: 64, CPU: apart, Open: queueBatches},
 			{Name: "shiplap queue, shared handles, one by one", Kind: OneWay, Bytes: 64, CPU: apart, Open: sharedOneWay(1)},
 			{Name: "shiplap queue, shared handles, 16 at a time", Kind: OneWay, Bytes: 64, CPU: apart, Open: sharedOneWay(16)},
 			{Name: "unix socket, 64 B", Kind: OneWay, Bytes: 64, CPU: apart, Open: socketOneWay},

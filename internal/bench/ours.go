@@ -191,6 +191,44 @@ func queueOneWay(e *Env) (Loop, error) {
 	}, Close: closing}, nil
 }
 
+func queueBatches(e *Env) (Loop, error) {
+	const batch = 16
+	out, in, err := pairOfQueues(e, &queue.Options{Ephemeral: true})
+	if err != nil {
+		return Loop{}, err
+	}
+	p, err1 := out.Producer(background)
+	c, err2 := in.Consumer(background)
+	if err := errors.Join(err1, err2); err != nil {
+		return Loop{}, err
+	}
+	buf := make([]byte, e.Bytes)
+	msgs := make([][]byte, batch)
+	for i := range msgs {
+		msgs[i] = buf
+	}
+	take := func(b []byte) error {
+		copy(buf, b)
+		return nil
+	}
+	return Loop{Run: func(n int) error {
+		for left := n; left > 0; {
+			k := min(left, batch)
+			var err error
+			if e.Side == 0 {
+				k, err = p.PutMany(background, msgs[:k])
+			} else {
+				k, err = c.GetMany(background, k, take)
+			}
+			if err != nil {
+				return err
+			}
+			left -= k
+		}
+		return nil
+	}, Close: func() { out.Close(); in.Close() }}, nil
+}
+
 func sharedOneWay(batch int) func(e *Env) (Loop, error) {
 	return func(e *Env) (Loop, error) {
 		out, in, err := pairOfQueues(e, &queue.Options{Ephemeral: true})

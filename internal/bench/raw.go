@@ -3,7 +3,6 @@
 package bench
 
 import (
-	"runtime"
 	"time"
 
 	"github.com/shiplap-ipc/shiplap/internal/futex"
@@ -116,25 +115,28 @@ func touch(b []byte) {
 }
 
 // channel is in this process alone; the other side does nothing.
-func channel(e *Env) (Loop, error) {
-	if e.Side == 1 {
-		return Loop{Run: func(int) error { return nil }}, nil
-	}
-	return Loop{Run: func(n int) error {
-		ch := make(chan [64]byte, 1024)
-		done := make(chan struct{})
-		go func() {
-			for range ch {
-			}
-			close(done)
-		}()
-		var v [64]byte
-		for range n {
-			ch <- v
+func channel(buffer int) func(e *Env) (Loop, error) {
+	return func(e *Env) (Loop, error) {
+		if e.Side == 1 {
+			return Loop{Run: func(int) error { return nil }}, nil
 		}
-		close(ch)
-		<-done
-		runtime.KeepAlive(v)
-		return nil
-	}}, nil
+		return Loop{Run: func(n int) error { return throughChannel(n, buffer) }}, nil
+	}
+}
+
+func throughChannel(n, buffer int) error {
+	ch := make(chan [64]byte, buffer)
+	done := make(chan struct{})
+	go func() {
+		for range ch {
+		}
+		close(done)
+	}()
+	var v [64]byte
+	for range n {
+		ch <- v
+	}
+	close(ch)
+	<-done
+	return nil
 }
