@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"sync"
 
 	"github.com/shiplap-ipc/shiplap/internal/errs"
@@ -256,10 +257,29 @@ func (t *Table) read(slot int) (in Info, used bool) {
 	return readSlot(t.span, slot)
 }
 
+// inUse lists the tokens of all slots that are not free, those of the dead too.
+func (t *Table) inUse() (tokens []uint32) {
+	t.gate.RLock()
+	defer t.gate.RUnlock()
+	if t.closed {
+		return nil
+	}
+	var fault error
+	g := mem.Protect()
+	defer g.Recover(&fault)
+	for slot := range Slots {
+		if t.span.U32(slotOff(slot)+slotState).Load() != 0 {
+			tokens = append(tokens, makeToken(slot, t.span.U32(slotOff(slot)+slotGen).Load()))
+		}
+	}
+	return tokens
+}
+
 // Members lists all slots in use, those of the dead too.
 func (t *Table) Members() []Info {
 	var all []Info
-	for slot := range Slots {
+	for _, token := range t.inUse() {
+		slot, _ := splitToken(token)
 		if in, used := t.read(slot); used {
 			in.Alive = !t.Dead(in.Token)
 			all = append(all, in)
@@ -269,37 +289,13 @@ func (t *Table) Members() []Info {
 }
 
 // AnyDead reports whether some member died without leaving, so that a sweep may find work.
-func (t *Table) AnyDead() bool {
-	for slot := range Slots {
-		if t.used(slot) && t.Dead(makeToken(slot, t.gen(slot))) {
-			return true
-		}
-	}
-	return false
-}
-
-func (t *Table) used(slot int) (used bool) {
-	var fault error
-	g := mem.Protect()
-	defer g.Recover(&fault)
-	used = t.span.U32(slotOff(slot)+slotState).Load() != 0
-	g.Done = true
-	return used
-}
-
-func (t *Table) gen(slot int) (gen uint32) {
-	var fault error
-	g := mem.Protect()
-	defer g.Recover(&fault)
-	gen = t.span.U32(slotOff(slot) + slotGen).Load()
-	g.Done = true
-	return gen
-}
+func (t *Table) AnyDead() bool { return slices.ContainsFunc(t.inUse(), t.Dead) }
 
 // ClearDead frees the slots of the dead and says how many those were.
 func (t *Table) ClearDead() (n int, err error) {
-	for slot := range Slots {
-		if slot == t.slot || !t.used(slot) {
+	for _, token := range t.inUse() {
+		slot, _ := splitToken(token)
+		if slot == t.slot {
 			continue
 		}
 		ok, err := t.withClaim(slot, func() error { return t.clear(slot) })
