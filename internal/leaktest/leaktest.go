@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"runtime/pprof"
@@ -58,8 +59,11 @@ func run(m *testing.M) (code int) {
 	return 1
 }
 
-// warmUp opens what the runtime opens once and keeps.
+// warmUp opens and starts what the runtime opens or starts once and keeps.
 func warmUp() {
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, os.Interrupt) // fuzzing does
+	signal.Stop(c)
 	r, w, err := os.Pipe()
 	if err == nil {
 		r.Close()

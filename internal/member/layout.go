@@ -72,15 +72,15 @@ func checkTable(f *segment.File) error {
 	return nil
 }
 
-func checkHeader(f *segment.File, s *mem.Span) error {
+func checkHeader(path string, s *mem.Span) error {
 	if !bytes.Equal(s.Bytes(offMagic, 8), []byte(magic)) {
-		return fmt.Errorf("%w: %s does not begin with %q", errs.ErrCorrupt, f.Path(), magic)
+		return fmt.Errorf("%w: %s does not begin with %q", errs.ErrCorrupt, path, magic)
 	}
 	if v := s.U32(offLayout).Load(); v != segment.Layout {
-		return fmt.Errorf("%w: %s has layout version %d, this program knows %d", errs.ErrIncompatible, f.Path(), v, segment.Layout)
+		return fmt.Errorf("%w: %s has layout version %d, this program knows %d", errs.ErrIncompatible, path, v, segment.Layout)
 	}
 	if n := s.U32(offSlots).Load(); n != Slots {
-		return fmt.Errorf("%w: %s has %d slots, layout %d has %d", errs.ErrCorrupt, f.Path(), n, segment.Layout, Slots)
+		return fmt.Errorf("%w: %s has %d slots, layout %d has %d", errs.ErrCorrupt, path, n, segment.Layout, Slots)
 	}
 	return nil
 }

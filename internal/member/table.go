@@ -118,7 +118,7 @@ func (t *Table) enter() (err error) {
 	g := mem.Protect()
 	defer g.Recover(&err)
 	t.span = t.region.Span(0)
-	if err := checkHeader(t.file, t.span); err != nil {
+	if err := checkHeader(t.file.Path(), t.span); err != nil {
 		return err
 	}
 	id := self()
