@@ -17,16 +17,20 @@ import (
 // StoreRelease is a full fence.
 var asymmetric atomic.Bool
 
-// setupAsymmetric registers once. The kernel takes some 10 ms for that: nobody waits for it.
+// registerAfter is how long a process lives before it registers. The kernel takes some 10 ms for that,
+// and a process that ends meanwhile has to wait for it.
+const registerAfter = 20 * time.Millisecond
+
+// setupAsymmetric registers, once and later.
 var setupAsymmetric = sync.OnceFunc(func() {
 	if !plainRelease {
 		return
 	}
-	go func() {
+	time.AfterFunc(registerAfter, func() {
 		if membarrierRegister() {
 			asymmetric.Store(true)
 		}
-	}()
+	})
 })
 
 // Heavy orders the caller's earlier stores before its later loads, also against peers that publish
