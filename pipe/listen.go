@@ -179,7 +179,8 @@ func (l *Listener) close() error {
 var dialled atomic.Uint64
 
 // Dial makes a pipe to the process that listens at name. It returns as soon as the pipe is on its way; if the
-// listener dies or closes before it accepts, the pipe ends. shiplap.ErrPeerGone says that nobody listens.
+// listener dies or closes before it accepts, the pipe ends. One that is closed here before it was accepted is
+// not accepted, and what was sent is gone. shiplap.ErrPeerGone says that nobody listens.
 func Dial(ctx context.Context, d *shiplap.Domain, name string, opt *Options) (*End, error) {
 	fail := func(err error) (*End, error) { return nil, fmt.Errorf("dial %q: %w", name, err) }
 	s := space(d)
