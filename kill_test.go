@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -109,36 +108,9 @@ func copyFile(from, to string) error {
 	return os.WriteFile(to, b, 0o600)
 }
 
-// promptly runs what needs nobody alive: promise P1 gives it 100 ms, in which the time that our thread waited for a
-// CPU does not count.
-func promptly(what string, f func(ctx context.Context) error) error {
-	ctx, cancel := context.WithTimeout(bg, 5*time.Second)
-	defer cancel()
-	start, waited := time.Now(), runDelay()
-	err := f(ctx)
-	if spent := time.Since(start) - (runDelay() - waited); spent > 100*time.Millisecond {
-		err = errors.Join(err, fmt.Errorf("it took %v", spent))
-	}
-	if err != nil {
-		return fmt.Errorf("%s: %w", what, err)
-	}
-	return nil
-}
-
-func runDelay() time.Duration {
-	b, err := os.ReadFile("/proc/thread-self/schedstat")
-	if err != nil {
-		return 0
-	}
-	_, rest, _ := strings.Cut(string(b), " ")
-	ns, _, _ := strings.Cut(rest, " ")
-	n, _ := strconv.ParseInt(ns, 10, 64)
-	return time.Duration(n)
-}
-
 // intact: one can join, all that was there is there, objects come and go, and a sweep leaves nothing of the dead.
 func intact(t *killtest.Trial, state any) error {
-	return promptly("use of the domain", func(ctx context.Context) error { return use(ctx, t.Dir, state.(*world)) })
+	return killtest.Promptly("use of the domain", func(ctx context.Context) error { return use(ctx, t.Dir, state.(*world)) })
 }
 
 func use(ctx context.Context, dir string, w *world) error {
@@ -321,7 +293,7 @@ func removed(t *killtest.Trial, state any) error {
 		return intact(t, state)
 	}
 	// The name can be given anew at once, before any sweep.
-	err = promptly("create", func(context.Context) error {
+	err = killtest.Promptly("create", func(context.Context) error {
 		q, err := queue.CreateRaw(w.d, "keep", &queue.Options{Capacity: 4096})
 		if err != nil {
 			return err

@@ -180,7 +180,7 @@ func (s *ackScene) check(t *killtest.Trial, state any) error {
 	if _, err := w.q.Stats(); err != nil {
 		return fmt.Errorf("stats: %w", err)
 	}
-	err := promptly("put", func(ctx context.Context) error {
+	err := killtest.Promptly("put", func(ctx context.Context) error {
 		if err := w.tryPut(w.next()); err != shiplap.ErrFull {
 			return err
 		}
@@ -210,7 +210,7 @@ func (s *ackScene) check(t *killtest.Trial, state any) error {
 }
 
 func (w *ackWorld) drainAck() error {
-	return promptly("drain", func(context.Context) error {
+	return killtest.Promptly("drain", func(context.Context) error {
 		for range 100 {
 			if err := w.receive(); err == shiplap.ErrEmpty {
 				return nil
@@ -288,7 +288,7 @@ func (s *ackScene) account(t *killtest.Trial, w *ackWorld) error {
 // again goes once around the ring, and then looks at the statistics.
 func (s *ackScene) again(w *ackWorld) error {
 	from := len(w.put)
-	err := promptly("fill", func(context.Context) error {
+	err := killtest.Promptly("fill", func(context.Context) error {
 		for range 1000 {
 			if err := w.tryPut(w.next()); err == shiplap.ErrFull {
 				return nil

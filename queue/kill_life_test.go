@@ -93,7 +93,7 @@ func born(t *killtest.Trial, state any) error {
 // usable: the queue can be opened or made, used, and made to go; nothing else stays.
 func usable(_ *killtest.Trial, state any) error {
 	l := state.(*life)
-	return promptly("use", func(ctx context.Context) error {
+	return killtest.Promptly("use", func(ctx context.Context) error {
 		q, err := queue.OpenOrCreate[int64](l.d, "n", &queue.Options{Capacity: 4096})
 		if err != nil {
 			return err
@@ -229,7 +229,7 @@ func lives() []killtest.Scenario {
 
 func goneWithLast(_ *killtest.Trial, state any) error {
 	l := state.(*life)
-	return promptly("sweep", func(context.Context) error { return tidy(l.d) })
+	return killtest.Promptly("sweep", func(context.Context) error { return tidy(l.d) })
 }
 
 // openLast opens the queue that the victim is about to leave, if it is still there.

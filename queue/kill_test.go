@@ -8,8 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -200,33 +198,6 @@ func (w *world) tryGet() error {
 	return err
 }
 
-// promptly runs what needs nobody alive: promise P1 gives it 100 ms, in which the time that our thread waited for a
-// CPU does not count.
-func promptly(what string, f func(ctx context.Context) error) error {
-	ctx, cancel := context.WithTimeout(bg, 5*time.Second)
-	defer cancel()
-	start, waited := time.Now(), runDelay()
-	err := f(ctx)
-	if spent := time.Since(start) - (runDelay() - waited); spent > 100*time.Millisecond {
-		err = errors.Join(err, fmt.Errorf("it took %v", spent))
-	}
-	if err != nil {
-		return fmt.Errorf("%s: %w", what, err)
-	}
-	return nil
-}
-
-func runDelay() time.Duration {
-	b, err := os.ReadFile("/proc/thread-self/schedstat")
-	if err != nil {
-		return 0
-	}
-	_, rest, _ := strings.Cut(string(b), " ")
-	ns, _, _ := strings.Cut(rest, " ")
-	n, _ := strconv.ParseInt(ns, 10, 64)
-	return time.Duration(n)
-}
-
 // while the victim stands still it must not be robbed, and what it does not hold must be free.
 func (s *scene) while(t *killtest.Trial, state any) error {
 	w := state.(*world)
@@ -305,7 +276,7 @@ func (s *scene) check(t *killtest.Trial, state any) error {
 		return fmt.Errorf("stats: %w", err)
 	}
 	closed := false
-	err := promptly("put", func(context.Context) error {
+	err := killtest.Promptly("put", func(context.Context) error {
 		err := w.tryPut(w.next())
 		if s.closes && errors.Is(err, shiplap.ErrClosed) {
 			closed = true
@@ -332,7 +303,7 @@ func (s *scene) check(t *killtest.Trial, state any) error {
 }
 
 func (w *world) drain(closed bool) error {
-	return promptly("drain", func(context.Context) error {
+	return killtest.Promptly("drain", func(context.Context) error {
 		for range 100 {
 			err := w.tryGet()
 			if closed && errors.Is(err, shiplap.ErrClosed) || !closed && err == shiplap.ErrEmpty {
@@ -419,7 +390,7 @@ func readTook(dir string) (took []int, err error) {
 // again goes once around the ring, and then looks at the statistics.
 func (w *world) again(t *killtest.Trial) error {
 	from, deaths := len(w.got), len(w.put)
-	err := promptly("fill", func(context.Context) error {
+	err := killtest.Promptly("fill", func(context.Context) error {
 		for range 1000 {
 			if err := w.tryPut(w.next()); err == shiplap.ErrFull {
 				return nil

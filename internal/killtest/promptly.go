@@ -1,0 +1,67 @@
+package killtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Prompt is what promise P1 gives to those who need nobody alive.
+const Prompt = 100 * time.Millisecond
+
+// Promptly runs what survivors do and fails if it took longer than Prompt. What the machine kept from us does not
+// count: the time that our thread waited for a CPU, and the time by which short sleeps beside it were late, for
+// a hypervisor stops all of us without telling.
+func Promptly(what string, f func(ctx context.Context) error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	late, done := make(chan time.Duration, 1), make(chan struct{})
+	go func() { late <- lateness(done) }()
+	start, waited := time.Now(), runDelay()
+	err := f(ctx)
+	spent := time.Since(start) - (runDelay() - waited)
+	close(done)
+	if spent > Prompt {
+		spent -= <-late
+	}
+	if spent > Prompt {
+		err = errors.Join(err, fmt.Errorf("it took %v", spent))
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return nil
+}
+
+// lateness adds up by how much short sleeps took too long.
+func lateness(done <-chan struct{}) (sum time.Duration) {
+	const nap = time.Millisecond
+	for {
+		select {
+		case <-done:
+			return sum
+		default:
+		}
+		t := time.Now()
+		time.Sleep(nap)
+		if over := time.Since(t) - 2*nap; over > 0 {
+			sum += over
+		}
+	}
+}
+
+// runDelay is how long the calling thread has waited for a CPU, of all its life.
+func runDelay() time.Duration {
+	b, err := os.ReadFile("/proc/thread-self/schedstat")
+	if err != nil {
+		return 0
+	}
+	_, rest, _ := strings.Cut(string(b), " ")
+	ns, _, _ := strings.Cut(rest, " ")
+	n, _ := strconv.ParseInt(ns, 10, 64)
+	return time.Duration(n)
+}
