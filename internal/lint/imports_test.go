@@ -22,6 +22,9 @@ var restricted = map[string]map[string]string{
 		"internal/object":   "flags and errno of segments",
 		"internal/killtest": "ptrace",
 		"internal/bench":    "affinity and rusage",
+		"shm":               "memfd and its seals, descriptors over sockets, mapping flags",
+		"sysv":              "shmget, shmat, shmctl",
+		"fifo":              "mkfifo, opening without blocking",
 		"cmd/shiplap":       "statfs and limits for doctor, affinity for bench, terminals",
 		".":                 "errno in messages",
 	},
@@ -37,12 +40,12 @@ var layers = [][]string{
 	{"internal/member"},
 	{"internal/object"},
 	{"."},
-	{"shm", "sysv", "fifo", "pymp"},
+	{"shm", "sysv", "fifo", "pymp", "logfile"},
 	{"lock"},
 	{"queue", "pipe", "shared"},
 	{"channel", "rpc", "store", "topic"},
 	{"proc"},
-	{"internal/bench", "internal/explore", "internal/killtest", "internal/layouttest", "internal/leaktest", "internal/lint", "bench", "cmd", "examples"},
+	{"internal/bench", "internal/explore", "internal/killtest", "internal/layouttest", "internal/leaktest", "internal/lint", "internal/pythontest", "bench", "cmd", "examples"},
 }
 
 // The last line is not part of the library: it may import more, and the library must not import it.
