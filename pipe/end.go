@@ -49,7 +49,7 @@ func newEnd(o *object.Object, opt *Options, s side) (*End, error) {
 	e.out, e.in = view(o, s.out(), mode, &e.sess), view(o, s.in(), mode, &e.sess)
 	e.in.ProducersGone = e.peerGone
 	e.out.ConsumersGone = e.peerGone
-	err := guarded(func() error {
+	err := object.Guarded(func() error {
 		e.out.ProducerLock.MarkSince()
 		e.in.ConsumerLock.MarkSince()
 		return errors.Join(e.p.Resume(e.out), e.c.Resume(e.in))
@@ -60,14 +60,6 @@ func newEnd(o *object.Object, opt *Options, s side) (*End, error) {
 	return e, nil
 }
 
-func guarded(f func() error) (err error) {
-	g := mem.Protect()
-	defer g.Recover(&err)
-	err = f()
-	g.Done = true
-	return err
-}
-
 func (e *End) enter() error {
 	if !e.obj.Gate.Enter() {
 		return fmt.Errorf("pipe %q: %w", e.obj.Name, errs.ErrClosed)
@@ -75,16 +67,7 @@ func (e *End) enter() error {
 	return nil
 }
 
-func (e *End) explain(err error) error {
-	switch err {
-	case nil, io.EOF, errs.ErrFull, errs.ErrEmpty, context.Canceled, context.DeadlineExceeded:
-		return err
-	}
-	if errors.Is(err, errs.ErrCorrupt) {
-		return e.obj.Explain(err)
-	}
-	return fmt.Errorf("pipe %q: %w", e.obj.Name, err)
-}
+func (e *End) explain(err error) error { return e.obj.Wrap(err) }
 
 // Name is the name of the pipe.
 func (e *End) Name() string { return e.obj.Name }
@@ -145,7 +128,7 @@ func (e *End) PeerDied() bool {
 	}
 	defer e.obj.Gate.Leave()
 	died := false
-	_ = guarded(func() error {
+	_ = object.Guarded(func() error {
 		peer := e.side.other()
 		died = e.obj.Ctl.U32(offStates+4*peer.out()).Load()&ring.Closed == 0 && e.peerGone() != nil
 		return nil
@@ -252,7 +235,7 @@ func (e *End) CloseWrite() error {
 		return err
 	}
 	defer e.obj.Gate.Leave()
-	return e.explain(guarded(func() error {
+	return e.explain(object.Guarded(func() error {
 		e.out.Close()
 		return nil
 	}))
@@ -279,7 +262,7 @@ func (e *End) close() error {
 	}
 	e.watchMu.Unlock()
 	var remove bool
-	err := guarded(func() error {
+	err := object.Guarded(func() error {
 		e.out.Close()
 		e.in.Deafen()
 		remove = bothFinished(e.obj) && e.obj.Err() == nil

@@ -50,7 +50,7 @@ func Listen(d *shiplap.Domain, name string, opt *Options) (*Listener, error) {
 			return nil, err
 		}
 		l := &Listener{obj: o, opt: opt, ring: listenerView(o)}
-		err = guarded(func() error {
+		err = object.Guarded(func() error {
 			if ok, _ := l.ring.ConsumerLock.TryLock(); !ok {
 				return fmt.Errorf("%w: another process listens there", errs.ErrExist)
 			}
@@ -128,7 +128,7 @@ func (l *Listener) next(ctx context.Context) (name string, err error) {
 	defer l.obj.Gate.Leave()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	err = guarded(func() error {
+	err = object.Guarded(func() error {
 		b, err := l.c.Get(ctx, nil)
 		name = string(b)
 		return err
@@ -156,7 +156,7 @@ func (l *Listener) close() error {
 	l.obj.Sess.Interrupt(errs.ErrClosed)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	err := guarded(func() error {
+	err := object.Guarded(func() error {
 		l.ring.Close()
 		for {
 			b, err := l.c.TryGet(nil)
@@ -191,7 +191,7 @@ func Dial(ctx context.Context, d *shiplap.Domain, name string, opt *Options) (*E
 	defer o.Close()
 	r := listenerView(o)
 	var token uint32
-	err = guarded(func() error {
+	err = object.Guarded(func() error {
 		token = lockOwner(o, offRing+ring.ConsumerLock)
 		if token == 0 || s.Table.Dead(token) {
 			return fmt.Errorf("%w: the process that listened there is gone", errs.ErrPeerGone)
@@ -210,7 +210,7 @@ func Dial(ctx context.Context, d *shiplap.Domain, name string, opt *Options) (*E
 	if err != nil {
 		return fail(err)
 	}
-	if err := guarded(func() error { return r.Put(ctx, []byte(e.Name())) }); err != nil {
+	if err := object.Guarded(func() error { return r.Put(ctx, []byte(e.Name())) }); err != nil {
 		if errors.Is(err, errs.ErrClosed) || errors.Is(err, errs.ErrRemoved) {
 			err = fmt.Errorf("%w: it stopped listening (%w)", errs.ErrPeerGone, err)
 		}

@@ -61,7 +61,7 @@ func StatsOf(d *shiplap.Domain, name string) (Stats, error) {
 
 func stats(o *object.Object) (s Stats, err error) {
 	s.Name = o.Name
-	err = guarded(func() error {
+	err = object.Guarded(func() error {
 		s.A, s.B = sideState(o, sideA), sideState(o, sideB)
 		for i, d := range []*Direction{&s.AtoB, &s.BtoA} {
 			var sess wait.Session

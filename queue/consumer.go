@@ -36,7 +36,7 @@ func (q *Raw) Consumer(ctx context.Context) (*RawConsumer, error) {
 	c.sess.Check = q.obj.Err
 	c.ring = view(q.obj, q.mode, &c.sess)
 	c.pin.Init(c.free)
-	err := guarded(func() error {
+	err := object.Guarded(func() error {
 		if _, err := q.ring.ConsumerLock.Lock(ctx); err != nil {
 			return err
 		}
@@ -59,7 +59,7 @@ func (q *Raw) Consumer(ctx context.Context) (*RawConsumer, error) {
 }
 
 func (c *RawConsumer) free() {
-	_ = guarded(func() error {
+	_ = object.Guarded(func() error {
 		c.ring.ConsumerLock.UnlockLong()
 		return nil
 	})

@@ -31,7 +31,7 @@ func (q *Raw) Producer(ctx context.Context) (*RawProducer, error) {
 	p.sess.Check = q.obj.Err
 	p.ring = view(q.obj, q.mode, &p.sess)
 	p.pin.Init(p.free)
-	err := guarded(func() error {
+	err := object.Guarded(func() error {
 		if _, err := q.ring.ProducerLock.Lock(ctx); err != nil {
 			return err
 		}
@@ -55,7 +55,7 @@ func (q *Raw) Producer(ctx context.Context) (*RawProducer, error) {
 
 // free gives the side back; it runs once, when nobody is inside.
 func (p *RawProducer) free() {
-	_ = guarded(func() error {
+	_ = object.Guarded(func() error {
 		p.p.Drop()
 		p.ring.ProducerLock.UnlockLong()
 		return nil

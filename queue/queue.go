@@ -10,6 +10,7 @@ import (
 
 	"github.com/shiplap-ipc/shiplap"
 	"github.com/shiplap-ipc/shiplap/internal/mem"
+	"github.com/shiplap-ipc/shiplap/internal/object"
 	"github.com/shiplap-ipc/shiplap/internal/schema"
 )
 
@@ -54,7 +55,7 @@ func Open[T any](d *shiplap.Domain, name string, opt *Options) (*Queue[T], error
 
 // OpenOrCreate opens the queue, or makes it if it does not exist.
 func OpenOrCreate[T any](d *shiplap.Domain, name string, opt *Options) (*Queue[T], error) {
-	return openOrCreate(
+	return object.OpenOrCreate(
 		func() (*Queue[T], error) { return Open[T](d, name, opt) },
 		func() (*Queue[T], error) { return Create[T](d, name, opt) })
 }

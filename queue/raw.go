@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"iter"
 	"sync"
 
@@ -71,20 +70,6 @@ func open(d *shiplap.Domain, name string, opt *Options) (*Raw, error) {
 	return newRaw(o, opt), nil
 }
 
-// openOrCreate opens what is there or makes it; of two that make it at once one opens the other's.
-func openOrCreate[Q any](open, create func() (Q, error)) (Q, error) {
-	for {
-		q, err := open()
-		if !errors.Is(err, fs.ErrNotExist) {
-			return q, err
-		}
-		q, err = create()
-		if !errors.Is(err, fs.ErrExist) {
-			return q, err
-		}
-	}
-}
-
 func newRaw(o *object.Object, opt *Options) *Raw {
 	mode := opt.Wait
 	if mode == shiplap.WaitAdaptive {
@@ -109,35 +94,10 @@ func (q *Raw) enter() error {
 	return nil
 }
 
-// explain says what an error is about; the frequent ones are returned as they are.
-func (q *Raw) explain(err error) error {
-	switch err {
-	case nil, errs.ErrFull, errs.ErrEmpty, errs.ErrBusy, context.Canceled, context.DeadlineExceeded:
-		return err
-	}
-	if errors.Is(err, errs.ErrCorrupt) {
-		return q.obj.Explain(err)
-	}
-	return fmt.Errorf("queue %q: %w", q.obj.Name, err)
-}
+func (q *Raw) explain(err error) error { return q.obj.Wrap(err) }
 
 // call runs f inside the gate and under the fault guard. The hot paths spell it out.
-func (q *Raw) call(f func() error) (err error) {
-	if err := q.enter(); err != nil {
-		return err
-	}
-	defer q.obj.Gate.Leave()
-	err = guarded(f)
-	return q.explain(err)
-}
-
-func guarded(f func() error) (err error) {
-	g := mem.Protect()
-	defer g.Recover(&err)
-	err = f()
-	g.Done = true
-	return err
-}
+func (q *Raw) call(f func() error) error { return q.obj.Call(f) }
 
 // Name is the name of the queue.
 func (q *Raw) Name() string { return q.obj.Name }

@@ -39,6 +39,7 @@ var layers = [][]string{
 	{"internal/ring", "internal/table", "internal/wordlock", "internal/wait"},
 	{"internal/member"},
 	{"internal/object"},
+	{"internal/robust"},
 	{"."},
 	{"shm", "sysv", "fifo", "pymp", "logfile"},
 	{"lock"},

@@ -25,6 +25,9 @@ func (g *Gate) Enter() bool {
 	return false
 }
 
+// Open reports whether the gate was open.
+func (g *Gate) Open() bool { return g.n.Load()&1 == 0 }
+
 // Leave is the counterpart of Enter.
 func (g *Gate) Leave() {
 	if g.n.Add(-2) == 1 {

@@ -6,19 +6,28 @@ import "fmt"
 type Kind uint32
 
 const (
-	Queue    Kind = 1
-	Pipe     Kind = 2
-	Listener Kind = 3
+	Queue     Kind = 1
+	Pipe      Kind = 2
+	Listener  Kind = 3
+	Mutex     Kind = 4
+	RWMutex   Kind = 5
+	Semaphore Kind = 6
+	Cond      Kind = 7
+	Event     Kind = 8
+	Barrier   Kind = 9
+	Value     Kind = 10
+	Array     Kind = 11
 )
 
+var kinds = [...]string{
+	Queue: "queue", Pipe: "pipe", Listener: "listener",
+	Mutex: "mutex", RWMutex: "rwmutex", Semaphore: "semaphore", Cond: "cond", Event: "event", Barrier: "barrier",
+	Value: "value", Array: "array",
+}
+
 func (k Kind) String() string {
-	switch k {
-	case Queue:
-		return "queue"
-	case Pipe:
-		return "pipe"
-	case Listener:
-		return "listener"
+	if int64(k) < int64(len(kinds)) && kinds[k] != "" {
+		return kinds[k]
 	}
 	return fmt.Sprintf("kind %d", uint32(k))
 }

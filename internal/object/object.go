@@ -1,12 +1,14 @@
 package object
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"math/rand/v2"
 	"os"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -29,8 +31,9 @@ type Object struct {
 	Gate   Gate
 	Sess   wait.Session // waits that end when the object is closed here
 
-	file   *segment.File
-	shares atomic.Int32
+	file    *segment.File
+	shares  atomic.Int32
+	lingers atomic.Bool
 }
 
 // Spec is what an object is to be made of.
@@ -168,8 +171,26 @@ func (o *Object) mapParts(parts []mem.Part) (err error) {
 	return nil
 }
 
+// lingerMost is the largest object whose memory may linger.
+const lingerMost = 64 << 10
+
+// Linger arranges, if the object is small, that its memory stays mapped after the last Close for as long as
+// anything in this process refers to the object: until the collector finds it unreachable. Then calls may touch
+// the memory first and look afterwards whether the gate is open, instead of entering it. Lent slices do
+// not keep the object reachable.
+func (o *Object) Linger() bool {
+	if o.Size <= lingerMost {
+		o.lingers.Store(true)
+	}
+	return o.lingers.Load()
+}
+
 func (o *Object) unmap() {
-	if o.Region != nil {
+	switch {
+	case o.Region == nil:
+	case o.lingers.Load():
+		runtime.AddCleanup(o, func(r *mem.Region) { r.Unmap() }, o.Region)
+	default:
 		o.Region.Unmap()
 	}
 	if o.file != nil {
@@ -280,6 +301,50 @@ func (o *Object) Err() error {
 		return fmt.Errorf("%s %q: %w", o.Kind, o.Name, errs.ErrRemoved)
 	}
 	return nil
+}
+
+// Wrap says what an error is about. What callers compare with often is returned as it is.
+func (o *Object) Wrap(err error) error {
+	switch err {
+	case nil, io.EOF, errs.ErrFull, errs.ErrEmpty, errs.ErrBusy, context.Canceled, context.DeadlineExceeded:
+		return err
+	}
+	if errors.Is(err, errs.ErrCorrupt) {
+		return o.Explain(err)
+	}
+	return fmt.Errorf("%s %q: %w", o.Kind, o.Name, err)
+}
+
+// Guarded runs f; a fault in a mapping becomes an error.
+func Guarded(f func() error) (err error) {
+	g := mem.Protect()
+	defer g.Recover(&err)
+	err = f()
+	g.Done = true
+	return err
+}
+
+// Call runs f inside the gate and under the fault guard. Hot paths spell it out.
+func (o *Object) Call(f func() error) error {
+	if !o.Gate.Enter() {
+		return o.Wrap(errs.ErrClosed)
+	}
+	defer o.Gate.Leave()
+	return o.Wrap(Guarded(f))
+}
+
+// OpenOrCreate opens what is there or makes it; of two that make it at once one opens the other's.
+func OpenOrCreate[T any](open, create func() (T, error)) (T, error) {
+	for {
+		t, err := open()
+		if !errors.Is(err, errs.ErrNotExist) {
+			return t, err
+		}
+		t, err = create()
+		if !errors.Is(err, errs.ErrExist) {
+			return t, err
+		}
+	}
 }
 
 // Explain adds what is known to a corruption: a file that shrank is named as such.

@@ -23,6 +23,8 @@ type Owners interface {
 // Lock is one process's view of a lock record. All methods may be called concurrently.
 type Lock struct {
 	word   *mem.U32
+	line   *mem.U32
+	me     uint32
 	span   *mem.Span
 	off    int
 	owners Owners
@@ -37,22 +39,21 @@ func (l *Lock) WakeAll() { wait.Wake(l.word, futex.All) }
 
 // New views the record at off. Blocked calls end when the session does.
 func New(s *mem.Span, off int, o Owners, sess *wait.Session) *Lock {
-	return &Lock{word: s.U32(off + offWord), span: s, off: off, owners: o, sess: sess}
+	return &Lock{word: s.U32(off + offWord), line: s.U32(off + offLine), me: o.Self(), span: s, off: off, owners: o, sess: sess}
 }
 
 const (
-	spinTries  = 40 // looks with a growing pause between, some microseconds in all
-	spinPause  = 8
 	firstSleep = time.Millisecond
+	lineSleep  = 20 * time.Millisecond // the longest that a newcomer stays behind somebody in line
+	hungry     = 4                     // sleeps without getting the lock, after which a waiter stands in line
 	watchFrom  = 16 * time.Millisecond // a sleep that long: have the kernel tell of the owner's death
 	unwatched  = 90 * time.Millisecond // the longest sleep where it cannot: promise P1 says 100 ms
 )
 
-// TryLock takes the lock if it is free or its owner is dead.
+// TryLock takes the lock if it is free or its owner is dead. It does not stand behind those in line.
 func (l *Lock) TryLock() (ok, recovered bool) {
-	me := l.owners.Self()
 	for {
-		if l.word.CAS(0, me) {
+		if l.word.CAS(0, l.me) {
 			mem.RaceAcquire(l.word)
 			return true, false
 		}
@@ -72,11 +73,19 @@ func (l *Lock) TryLock() (ok, recovered bool) {
 // Lock takes the lock. recovered says that its last owner died holding it: the caller repairs what
 // the lock protects before it goes on. An error means that the lock is not held.
 func (l *Lock) Lock(ctx context.Context) (recovered bool, err error) {
-	if l.word.CAS(0, l.owners.Self()) {
-		mem.RaceAcquire(l.word)
+	if l.Fast() {
 		return false, nil
 	}
 	return l.lockSlow(ctx)
+}
+
+// Fast takes the lock if it is free and nobody stands in line. It is short enough to be inlined.
+func (l *Lock) Fast() bool {
+	if l.line.Load() != 0 || !l.word.CAS(0, l.me) {
+		return false
+	}
+	mem.RaceAcquire(l.word)
+	return true
 }
 
 // Unlock gives the lock to the next. Only its holder may call it.
@@ -88,26 +97,38 @@ func (l *Lock) Unlock() {
 }
 
 // Mine reports whether this process holds the lock.
-func (l *Lock) Mine() bool { return l.word.Load()&^waitersBit == l.owners.Self() }
+func (l *Lock) Mine() bool { return l.word.Load()&^waitersBit == l.me }
 
 // Held reports whether somebody, dead or alive, holds the lock.
 func (l *Lock) Held() bool { return l.word.Load() != 0 }
+
+// GiveUp is Unlock where the lock may not be ours any more, because our membership ended. It wakes nobody
+// needlessly, but one if it has to.
+func (l *Lock) GiveUp() {
+	mem.RaceRelease(l.word)
+	if !l.word.CAS(l.me, 0) && l.word.CAS(l.me|waitersBit, 0) {
+		wait.Wake(l.word, 1)
+	}
+}
 
 // MarkSince records that the lock is held for long, for those who look; Unlock it with UnlockLong.
 func (l *Lock) MarkSince() {
 	l.span.U64(l.off + offSince).StoreRelease(uint64(time.Now().UnixNano()))
 }
 
+// ClearSince undoes MarkSince.
+func (l *Lock) ClearSince() { l.span.U64(l.off + offSince).StoreRelease(0) }
+
 // UnlockLong is Unlock after MarkSince.
 func (l *Lock) UnlockLong() {
-	l.span.U64(l.off + offSince).StoreRelease(0)
+	l.ClearSince()
 	l.Unlock()
 }
 
 // takeOver replaces the dead owner in v. Exactly one of those who try wins. The waiters bit stays
 // set: the dead owner may have swallowed a wake-up.
 func (l *Lock) takeOver(v uint32) bool {
-	if !l.word.CAS(v, l.owners.Self()|waitersBit) {
+	if !l.word.CAS(v, l.me|waitersBit) {
 		return false
 	}
 	mem.RaceAcquire(l.word)
@@ -117,15 +138,8 @@ func (l *Lock) takeOver(v uint32) bool {
 }
 
 func (l *Lock) lockSlow(ctx context.Context) (recovered bool, err error) {
-	me := l.owners.Self()
-	if spinUseful() {
-		for i := range spinTries {
-			if v := l.word.Load(); v == 0 && l.word.CAS(0, me) {
-				mem.RaceAcquire(l.word)
-				return false, nil
-			}
-			mem.Pause(uint32(1 + min(i, spinPause)))
-		}
+	if l.spin() {
+		return false, nil
 	}
 	if ctx.Err() != nil {
 		return false, context.Cause(ctx)
@@ -136,11 +150,15 @@ func (l *Lock) lockSlow(ctx context.Context) (recovered bool, err error) {
 		v := l.word.Load()
 		switch owner := v &^ waitersBit; {
 		case v == 0:
-			if l.word.CAS(0, me|waitersBit) { // others may sleep: keep them in mind
+			if h := l.line.Load(); h != 0 && w.sleeps == 0 {
+				if err := w.behind(h); err != nil {
+					return false, err
+				}
+			} else if l.word.CAS(0, l.me|waitersBit) { // others may sleep: keep them in mind
 				mem.RaceAcquire(l.word)
 				return false, nil
 			}
-			bound = firstSleep
+			bound = firstSleep / 2
 			continue
 		case l.owners.Dead(owner):
 			if l.takeOver(v) {
@@ -161,10 +179,7 @@ func (l *Lock) lockSlow(ctx context.Context) (recovered bool, err error) {
 		if bound >= watchFrom {
 			bound = w.watch(v&^waitersBit, bound)
 		}
-		if err := w.call.Sleep(l.word, v, bound, nil); err != nil {
-			if l.word.Load() == 0 {
-				wait.Wake(l.word, 1) // the wake-up that reached us was meant for one who takes the lock
-			}
+		if err := w.sleep(v, bound); err != nil {
 			return false, err
 		}
 	}

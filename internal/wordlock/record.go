@@ -16,6 +16,8 @@ const (
 	offRecoveries = 4  // u32 how often a dead owner was replaced
 	offSince      = 8  // u64 Unix ns since which it is held, 0 where not recorded (short holds)
 	offContended  = 16 // u64 how often somebody had to sleep for it
+	offLine       = 24 // u32 token of one who waited long: newcomers let it go first
+	offDamaged    = 28 // u32 1 until what the lock protects is repaired; for user locks, see package robust
 	offWaiters    = 32 // 6 × {u32 token, u32 reserved, u64 Unix ns since which it waits}
 	waiterSize    = 16
 	maxWaiters    = 6
@@ -29,6 +31,7 @@ type State struct {
 	Contended  bool   // somebody may be asleep on it
 	Since      time.Time
 	Recoveries uint32
+	Damaged    bool // its owner died, and nobody marked the protected state repaired
 	Sleeps     uint64
 	Waiters    []Waiter
 }
@@ -46,6 +49,7 @@ func Inspect(s *mem.Span, off int) State {
 		Owner:      v &^ waitersBit,
 		Contended:  v&waitersBit != 0,
 		Recoveries: s.U32(off + offRecoveries).Load(),
+		Damaged:    s.U32(off+offDamaged).Load() != 0,
 		Since:      unixTime(s.U64(off + offSince).Load()),
 		Sleeps:     s.U64(off + offContended).Load(),
 	}
@@ -57,6 +61,9 @@ func Inspect(s *mem.Span, off int) State {
 	}
 	return st
 }
+
+// Damaged is the word that says that what the lock protects is to be repaired.
+func (l *Lock) Damaged() *mem.U32 { return l.span.U32(l.off + offDamaged) }
 
 func unixTime(ns uint64) time.Time {
 	if ns == 0 || ns > 1<<62 {

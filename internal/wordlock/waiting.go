@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/shiplap-ipc/shiplap/internal/futex"
 	"github.com/shiplap-ipc/shiplap/internal/wait"
 )
 
@@ -14,25 +15,58 @@ type waiting struct {
 	entry    int // offset, 0 when the record had no free one
 	watching uint32
 	stop     func()
+	sleeps   int  // on the word
+	inLine   bool // our token stands in the line
 }
 
 func (l *Lock) startWait(ctx context.Context) *waiting {
 	w := &waiting{l: l, call: l.sess.Begin(ctx)}
 	l.span.U64(l.off + offContended).Add(1)
-	me := l.owners.Self()
 	for i := range maxWaiters {
 		at := l.off + offWaiters + i*waiterSize
 		t := l.span.U32(at).Load()
-		if t != 0 && (t == me || !l.owners.Dead(t)) {
+		if t != 0 && (t == l.me || !l.owners.Dead(t)) {
 			continue
 		}
-		if l.span.U32(at).CAS(t, me) {
+		if l.span.U32(at).CAS(t, l.me) {
 			l.span.U64(at + 8).StoreRelease(uint64(time.Now().UnixNano()))
 			w.entry = at
 			break
 		}
 	}
 	return w
+}
+
+// sleep sleeps while the word holds v. A waiter whom others passed too often gets in line: newcomers
+// then stay behind until it has the lock, and those who sleep are woken in the order in which they came.
+func (w *waiting) sleep(v uint32, bound time.Duration) error {
+	if w.sleeps++; w.sleeps > hungry && !w.inLine {
+		w.inLine = w.l.line.CAS(0, w.l.me)
+	}
+	err := w.call.Sleep(w.l.word, v, bound, nil)
+	if err != nil && w.l.word.Load() == 0 {
+		wait.Wake(w.l.word, 1) // the wake-up that reached us was meant for one who takes the lock
+	}
+	return err
+}
+
+// behind lets h, who stands in line, go first. The line only orders: whoever is kept by somebody dead or
+// stopped takes the entry away.
+func (w *waiting) behind(h uint32) error {
+	l := w.l
+	w.sleeps = 1 // once, whatever comes out of it
+	if l.owners.Dead(h) {
+		l.line.CAS(h, 0)
+		return nil
+	}
+	start := time.Now()
+	if err := w.call.Sleep(l.line, h, lineSleep, nil); err != nil {
+		return err
+	}
+	if l.word.Load() == 0 && time.Since(start) >= lineSleep {
+		l.line.CAS(h, 0)
+	}
+	return nil
 }
 
 // watch asks to be told of the owner's death and says how long to sleep.
@@ -61,6 +95,9 @@ func (w *waiting) unwatch() {
 func (w *waiting) end() {
 	defer w.call.End() // also when the memory faults
 	w.unwatch()
+	if w.inLine && w.l.line.CAS(w.l.me, 0) {
+		wait.Wake(w.l.line, futex.All)
+	}
 	if w.entry != 0 {
 		w.l.span.U64(w.entry + 8).StoreRelease(0)
 		w.l.span.U32(w.entry).StoreRelease(0)

@@ -1,0 +1,222 @@
+// Package robust is the lock that users of the module get: wordlock's, with handles that may be closed
+// at any moment, and with the memory of a death that somebody has to repair (D16).
+//
+// A process that dies with the lock leaves its token in the word. Whoever takes the lock over from it
+// sets the damaged word before anything else, and is told errs.ErrOwnerDied with the lock held, and so
+// is everybody after him until one calls Repaired. A taker who dies before he set the word leaves a
+// dead token again. So from the death to the repair there is no moment at which somebody could take
+// the lock and not be told.
+package robust
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/shiplap-ipc/shiplap/internal/errs"
+	"github.com/shiplap-ipc/shiplap/internal/mem"
+	"github.com/shiplap-ipc/shiplap/internal/object"
+	"github.com/shiplap-ipc/shiplap/internal/wordlock"
+)
+
+// Mutex is one handle on a lock record. All methods may be called concurrently.
+type Mutex struct {
+	obj     *object.Object
+	lock    *wordlock.Lock
+	damaged *mem.U32
+	lingers bool
+
+	held   mem.U32 // how the lock is held through this handle; written by the holder alone
+	closed mem.U32
+	long   bool // the holder called MarkSince
+	once   sync.Once
+}
+
+const (
+	notHeld = iota
+	light   // without the gate: what touches the memory then looks whether the handle was closed meanwhile
+	byGate  // inside of the object's gate
+)
+
+// New makes a handle on the record at off of an open object. Close must follow.
+//
+// The memory of a small object lingers (object.Linger): there the uncontended paths need no gate, whose
+// two atomic operations would cost as much as the lock itself.
+func New(o *object.Object, off int) (*Mutex, error) {
+	if !o.Gate.Enter() { // until the handle is closed, and no hold without the gate is left
+		return nil, errs.ErrClosed
+	}
+	l := wordlock.New(o.Ctl, off, o.Space.Table, &o.Sess)
+	return &Mutex{obj: o, lock: l, damaged: l.Damaged(), lingers: o.Linger()}, nil
+}
+
+// Close gives the handle up; waits end when the object is closed. A hold goes on until Unlock.
+func (m *Mutex) Close() {
+	if m.closed.Swap(1) != 0 {
+		return
+	}
+	mem.Heavy() // pairs with take and Unlock, which store held and then load closed
+	if m.held.Load() != light {
+		m.free()
+	}
+}
+
+func (m *Mutex) free() { m.once.Do(m.obj.Gate.Leave) }
+
+// Lock takes the lock. errs.ErrOwnerDied means that it is held, too, and that what it protects may be half
+// changed: see Repaired. With any other error it is not held.
+func (m *Mutex) Lock(ctx context.Context) (err error) {
+	g := mem.Protect()
+	defer m.done(&g, &err)
+	if m.lingers && m.lock.Fast() {
+		err = m.take()
+	} else {
+		err = m.slow(ctx)
+	}
+	g.Done = true
+	return err
+}
+
+// take notes a light hold.
+func (m *Mutex) take() error {
+	m.held.StoreRelease(light)
+	damaged := m.damaged.Load()
+	if m.closed.Load() != 0 {
+		return m.late()
+	}
+	if damaged != 0 {
+		return m.died()
+	}
+	return nil
+}
+
+// late gives a lock back that was taken when the handle was closed already. If the process left the
+// domain meanwhile, others may have replaced its token.
+func (m *Mutex) late() error {
+	m.held.StoreRelease(notHeld)
+	m.lock.GiveUp()
+	m.free()
+	return m.obj.Wrap(errs.ErrClosed)
+}
+
+func (m *Mutex) slow(ctx context.Context) error {
+	if !m.obj.Gate.Enter() {
+		return m.obj.Wrap(errs.ErrClosed)
+	}
+	in := true
+	defer func() {
+		if in {
+			m.obj.Gate.Leave()
+		}
+	}()
+	recovered, err := m.lock.Lock(ctx)
+	if err != nil {
+		return m.obj.Wrap(err)
+	}
+	m.held.StoreRelease(byGate)
+	in = false
+	return m.look(recovered)
+}
+
+// TryLock is Lock without waiting: errs.ErrBusy when somebody else, dead ones excepted, has it.
+func (m *Mutex) TryLock() error {
+	if !m.obj.Gate.Enter() {
+		return m.obj.Wrap(errs.ErrClosed)
+	}
+	var ok, recovered bool
+	err := object.Guarded(func() error {
+		if ok, recovered = m.lock.TryLock(); !ok {
+			return cmp.Or(m.obj.Err(), errs.ErrBusy)
+		}
+		m.held.StoreRelease(byGate)
+		return m.look(recovered)
+	})
+	if !ok {
+		m.obj.Gate.Leave()
+		err = m.obj.Wrap(err)
+	}
+	return err
+}
+
+// done ends Lock.
+func (m *Mutex) done(g *mem.Guard, err *error) {
+	g.End()
+	if !g.Done {
+		g.Caught(recover(), err)
+		*err = m.obj.Wrap(*err)
+	}
+}
+
+// look tells of damage, old and new.
+func (m *Mutex) look(recovered bool) error {
+	if recovered {
+		m.damaged.StoreRelease(1)
+	}
+	if m.damaged.Load() != 0 {
+		return m.died()
+	}
+	return nil
+}
+
+func (m *Mutex) died() error {
+	return fmt.Errorf("%s %q: %w with the lock; it is yours now: repair what it protects, then call Repaired",
+		m.obj.Kind, m.obj.Name, errs.ErrOwnerDied)
+}
+
+// Unlock gives the lock to the next; errs.ErrConflict when it is not held through this handle. It need not
+// be the goroutine that took it.
+func (m *Mutex) Unlock() (err error) {
+	by := m.held.Load()
+	if by == notHeld {
+		return m.misuse("Unlock")
+	}
+	g := mem.Protect()
+	defer m.done(&g, &err)
+	if m.long {
+		m.long = false
+		m.lock.ClearSince()
+	}
+	m.held.StoreRelease(notHeld)
+	m.lock.Unlock()
+	g.Done = true
+	if by == byGate {
+		m.obj.Gate.Leave()
+	} else if m.closed.Load() != 0 {
+		m.free()
+	}
+	return nil
+}
+
+// Repaired says that what the lock protects is in order again; the next ones to lock are not told of the
+// death any more. Only the holder may say so.
+func (m *Mutex) Repaired() (err error) {
+	if m.held.Load() == notHeld {
+		return m.misuse("Repaired")
+	}
+	g := mem.Protect()
+	defer g.Recover(&err)
+	m.damaged.StoreRelease(0)
+	g.Done = true
+	return nil
+}
+
+// Held reports whether the lock is held through this handle.
+func (m *Mutex) Held() bool { return m.held.Load() != notHeld }
+
+// MarkSince records, for those who look, that the lock is held for long.
+func (m *Mutex) MarkSince() (err error) {
+	if m.held.Load() == notHeld {
+		return m.misuse("MarkSince")
+	}
+	g := mem.Protect()
+	defer g.Recover(&err)
+	m.long = true
+	m.lock.MarkSince()
+	g.Done = true
+	return nil
+}
+
+func (m *Mutex) misuse(what string) error {
+	return fmt.Errorf("%s %q: %w: %s without holding the lock through this handle", m.obj.Kind, m.obj.Name, errs.ErrConflict, what)
+}
