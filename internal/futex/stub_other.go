@@ -29,3 +29,6 @@ func Wake(addr *uint32, n int) int { return 0 }
 
 // Sleepers is always zero.
 func Sleepers() (direct, multiplexed, muxThreads int) { return 0, 0, 0 }
+
+// Crowded is never true.
+func Crowded() bool { return false }

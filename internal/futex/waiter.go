@@ -109,6 +109,9 @@ func (w *Waiter) Sleep(addr *uint32, val uint32, bound time.Duration, ready Read
 	return r
 }
 
+// Crowded reports that all DirectMax places are taken: one more sleeper with a Ready shares a thread.
+func Crowded() bool { return asleep.direct.Load() >= DirectMax }
+
 // enterDirect takes one of the DirectMax places, or one more if it must.
 func enterDirect(must bool) bool {
 	for {

@@ -28,6 +28,9 @@ func (g *Gate) Enter() bool {
 // Open reports whether the gate was open.
 func (g *Gate) Open() bool { return g.n.Load()&1 == 0 }
 
+// Stay enters once more for one who is inside, also when the gate is closed.
+func (g *Gate) Stay() { g.n.Add(2) }
+
 // Leave is the counterpart of Enter.
 func (g *Gate) Leave() {
 	if g.n.Add(-2) == 1 {

@@ -13,6 +13,9 @@ type Event struct{ word *mem.U32 }
 
 const sleepers = 1
 
+// Word is what to sleep on.
+func (e Event) Word() *mem.U32 { return e.word }
+
 // NewEvent views a word.
 func NewEvent(word *mem.U32) Event { return Event{word} }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/shiplap-ipc/shiplap/internal/errs"
@@ -52,6 +53,29 @@ type Call struct {
 	w          *futex.Waiter
 	stop       func() bool
 	prev, next *Call
+	change     *change
+}
+
+// change is the condition that a word does not hold a value any more.
+type change struct {
+	word atomic.Pointer[mem.U32]
+	seen atomic.Uint32
+}
+
+func (c *change) Ready() bool { return c.word.Load().Load() != c.seen.Load() }
+
+// Crowded reports that so many sleep in this process that a Call.Await more would share a thread.
+func Crowded() bool { return futex.Crowded() }
+
+// Await is Sleep for those who wait for nothing but a change of the word. Many of them share a thread; then
+// the end of the bound may come late, by MaxSleep.
+func (c *Call) Await(word *mem.U32, seen uint32, bound time.Duration) error {
+	if c.change == nil {
+		c.change = new(change)
+	}
+	c.change.word.Store(word)
+	c.change.seen.Store(seen)
+	return c.Sleep(word, seen, min(bound, MaxSleep), c.change)
 }
 
 var calls = sync.Pool{New: func() any { return new(Call) }}
@@ -90,7 +114,7 @@ func (c *Call) End() {
 		c.stop() // a cancellation that runs just now pokes a waiter that is no longer ours: harmless
 	}
 	c.w.Put()
-	*c = Call{}
+	*c = Call{change: c.change}
 	calls.Put(c)
 }
 

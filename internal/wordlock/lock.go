@@ -45,7 +45,6 @@ func New(s *mem.Span, off int, o Owners, sess *wait.Session) *Lock {
 const (
 	firstSleep = time.Millisecond
 	lineSleep  = 20 * time.Millisecond // the longest that a newcomer stays behind somebody in line
-	hungry     = 4                     // sleeps without getting the lock, after which a waiter stands in line
 	watchFrom  = 16 * time.Millisecond // a sleep that long: have the kernel tell of the owner's death
 	unwatched  = 90 * time.Millisecond // the longest sleep where it cannot: promise P1 says 100 ms
 )
@@ -176,8 +175,12 @@ func (l *Lock) lockSlow(ctx context.Context) (recovered bool, err error) {
 				return false, err
 			}
 		}
-		if bound >= watchFrom {
-			bound = w.watch(v&^waitersBit, bound)
+		if bound >= watchFrom || wait.Crowded() {
+			var lookAgain bool
+			if bound, lookAgain = w.watch(v&^waitersBit, max(bound, watchFrom)); lookAgain {
+				bound = watchFrom / 2
+				continue
+			}
 		}
 		if err := w.sleep(v, bound); err != nil {
 			return false, err

@@ -10,6 +10,9 @@ import (
 	"github.com/shiplap-ipc/shiplap/internal/mem"
 )
 
+// hungry is how many sleeps without getting the lock it takes to stand in line.
+const hungry = 4
+
 // A spinner looks at the word ever more rarely. Each look takes the line from the one who works with it, and
 // each lock that it gets moves all that the lock protects to another cache: two processes that lock in a loop
 // do twice as much if each keeps the lock for microseconds.

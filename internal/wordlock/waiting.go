@@ -43,7 +43,7 @@ func (w *waiting) sleep(v uint32, bound time.Duration) error {
 	if w.sleeps++; w.sleeps > hungry && !w.inLine {
 		w.inLine = w.l.line.CAS(0, w.l.me)
 	}
-	err := w.call.Sleep(w.l.word, v, bound, nil)
+	err := w.call.Await(w.l.word, v, bound)
 	if err != nil && w.l.word.Load() == 0 {
 		wait.Wake(w.l.word, 1) // the wake-up that reached us was meant for one who takes the lock
 	}
@@ -60,7 +60,7 @@ func (w *waiting) behind(h uint32) error {
 		return nil
 	}
 	start := time.Now()
-	if err := w.call.Sleep(l.line, h, lineSleep, nil); err != nil {
+	if err := w.call.Await(l.line, h, lineSleep); err != nil {
 		return err
 	}
 	if l.word.Load() == 0 && time.Since(start) >= lineSleep {
@@ -69,20 +69,21 @@ func (w *waiting) behind(h uint32) error {
 	return nil
 }
 
-// watch asks to be told of the owner's death and says how long to sleep.
-func (w *waiting) watch(owner uint32, bound time.Duration) time.Duration {
+// watch asks to be told of the owner's death. If it has only now begun to, look again says so: the owner may
+// have died before. Otherwise it says how long to sleep.
+func (w *waiting) watch(owner uint32, bound time.Duration) (_ time.Duration, lookAgain bool) {
 	if w.watching != owner {
 		w.unwatch()
+		w.watching = owner
 		if stop, ok := w.l.owners.Watch(owner, w.call.Nudge); ok {
 			w.stop = stop
-			w.watching = owner
-			return firstSleep // it may have died before the watch began: look once more
+			return 0, true
 		}
 	}
 	if w.stop == nil {
-		return min(bound, unwatched)
+		return min(bound, unwatched), false
 	}
-	return min(bound, wait.MaxSleep)
+	return min(bound, wait.MaxSleep), false
 }
 
 func (w *waiting) unwatch() {

@@ -1,0 +1,218 @@
+// Package holders keeps, inside an object, how much of it each process holds: one word a member slot, so
+// that what the dead held can be told from what the living hold, and taken away, without trusting
+// any counter.
+//
+// An entry is a u64: the holder's token below, a number above. An entry whose token is dead counts for
+// nothing. A process writes only the entry of its own slot; others replace it by 0 once its token is dead.
+// A bitmap says which slots were ever used, so that few lines are read.
+package holders
+
+import (
+	"context"
+	"math/bits"
+	"time"
+
+	"github.com/shiplap-ipc/shiplap/internal/mem"
+	"github.com/shiplap-ipc/shiplap/internal/wait"
+	"github.com/shiplap-ipc/shiplap/internal/wordlock"
+)
+
+const (
+	// Slots is the number of entries: of members that a domain can have.
+	Slots = 1024
+	// BitmapSize is what the bitmap takes, in bytes.
+	BitmapSize = Slots / 8
+)
+
+// Table is a view of the entries.
+type Table struct {
+	bits   *mem.Span
+	bitsAt int
+	span   *mem.Span
+	stride int
+	owners wordlock.Owners
+	me     uint32
+	own    *mem.U64
+	slot   int
+}
+
+// New views a table: the bitmap at bitsAt of one span, and entries every stride bytes from the start of
+// another. slot is this process's.
+func New(bitmap *mem.Span, bitsAt int, entries *mem.Span, stride int, owners wordlock.Owners, slot int) *Table {
+	return &Table{
+		bits: bitmap, bitsAt: bitsAt, span: entries, stride: stride, owners: owners, me: owners.Self(),
+		own: entries.U64(slot * stride), slot: slot,
+	}
+}
+
+// Entry is what one process holds.
+type Entry struct {
+	Token  uint32
+	Number uint32
+}
+
+func split(v uint64) Entry { return Entry{uint32(v), uint32(v >> 32)} }
+
+// Add adds to the own number. It is a full fence.
+func (t *Table) Add(delta int32) (now uint32) {
+	return t.Update(func(n uint32) uint32 { return n + uint32(delta) })
+}
+
+// Update replaces the own number by what f makes of it, at once. It is a full fence.
+func (t *Table) Update(f func(n uint32) uint32) (now uint32) {
+	for {
+		v := t.own.Load()
+		e := split(v)
+		if e.Token != t.me { // of one who had the slot before us, and is gone
+			t.mark()
+			e.Number = 0
+		}
+		e.Number = f(e.Number)
+		if t.own.CAS(v, uint64(t.me)|uint64(e.Number)<<32) {
+			return e.Number
+		}
+	}
+}
+
+// mark says that the slot is in use, before its entry is.
+func (t *Table) mark() {
+	w := t.bits.U64(t.bitsAt + t.slot/64*8)
+	if bit := uint64(1) << (t.slot % 64); w.Load()&bit == 0 {
+		for v := w.Load(); !w.CAS(v, v|bit); v = w.Load() {
+		}
+	}
+}
+
+// each visits the entries that are not zero, until f returns false.
+func (t *Table) each(f func(w *mem.U64, v uint64) bool) {
+	for i := range Slots / 64 {
+		for m := t.bits.U64(t.bitsAt + 8*i).Load(); m != 0; m &= m - 1 {
+			w := t.span.U64((64*i + bits.TrailingZeros64(m)) * t.stride)
+			if v := w.Load(); v>>32 != 0 && !f(w, v) {
+				return
+			}
+		}
+	}
+}
+
+// All lists who holds something, the dead too.
+func (t *Table) All() (all []Entry) {
+	t.each(func(_ *mem.U64, v uint64) bool {
+		all = append(all, split(v))
+		return true
+	})
+	return all
+}
+
+// Reap clears the entries of the dead and returns how many there were.
+func (t *Table) Reap() (n int) {
+	t.each(func(w *mem.U64, v uint64) bool {
+		if t.owners.Dead(uint32(v)) && w.CAS(v, 0) {
+			n++
+		}
+		return true
+	})
+	return n
+}
+
+// AnyDead reports whether somebody dead has an entry whose number counts.
+func (t *Table) AnyDead(counts func(number uint32) bool) (found bool) {
+	t.each(func(_ *mem.U64, v uint64) bool {
+		found = counts(uint32(v>>32)) && t.owners.Dead(uint32(v))
+		return !found
+	})
+	return found
+}
+
+// Sum adds the numbers of all entries.
+func (t *Table) Sum() (sum uint64) {
+	t.each(func(_ *mem.U64, v uint64) bool {
+		sum += v >> 32
+		return true
+	})
+	return sum
+}
+
+// Living finds somebody who holds something and lives, and clears entries of the dead on its way.
+func (t *Table) Living() (found bool) {
+	t.each(func(w *mem.U64, v uint64) bool {
+		if t.owners.Dead(uint32(v)) {
+			w.CAS(v, 0)
+			return true
+		}
+		found = true
+		return false
+	})
+	return found
+}
+
+const (
+	watchFrom = 8 * time.Millisecond  // a wait that long: have the kernel tell of deaths
+	unwatched = 90 * time.Millisecond // the longest sleep where it cannot
+	mostWatch = 64                    // processes watched at a time
+)
+
+// Wait waits until done says so: something was published with the event, or somebody in the table died.
+func (t *Table) Wait(ctx context.Context, sess *wait.Session, ev wait.Event, done func() (bool, error)) error {
+	if ok, err := done(); ok || err != nil {
+		return err
+	}
+	call := sess.Begin(ctx)
+	defer call.End()
+	w := watch{t: t, stops: map[uint32]func(){}}
+	defer w.stop()
+	for bound := time.Millisecond; ; bound = min(2*bound, wait.MaxSleep) {
+		v := ev.Arm()
+		if ok, err := done(); ok || err != nil {
+			return err
+		}
+		sleep := bound
+		if bound >= watchFrom || wait.Crowded() {
+			var again bool
+			if sleep, again = w.look(call.Nudge); again {
+				bound = watchFrom
+				continue
+			}
+		}
+		if err := call.Await(ev.Word(), v, sleep); err != nil {
+			if ok, _ := done(); ok {
+				ev.Wake(1) // the wake-up that reached us was meant for one who goes on
+			}
+			return err
+		}
+	}
+}
+
+// watch has deaths told, of those who hold something.
+type watch struct {
+	t     *Table
+	stops map[uint32]func() // by token; nil where the kernel cannot tell
+}
+
+// look watches who is not watched yet. again: somebody is newly watched, and may have died before.
+func (w *watch) look(nudge func()) (sleep time.Duration, again bool) {
+	sleep = wait.MaxSleep
+	for _, e := range w.t.All() {
+		stop, known := w.stops[e.Token]
+		if !known && e.Token != w.t.me && len(w.stops) < mostWatch {
+			var ok bool
+			if stop, ok = w.t.owners.Watch(e.Token, nudge); !ok {
+				stop = nil
+			}
+			w.stops[e.Token] = stop
+			again = again || ok
+		}
+		if stop == nil && e.Token != w.t.me {
+			sleep = unwatched
+		}
+	}
+	return sleep, again
+}
+
+func (w *watch) stop() {
+	for _, stop := range w.stops {
+		if stop != nil {
+			stop()
+		}
+	}
+}
