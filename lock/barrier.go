@@ -21,8 +21,8 @@ import (
 const (
 	offResetLock  = object.HeaderSize
 	offRound      = offResetLock + wordlock.Size // u64: waiting 0–30, broken bit 31, round 32–63
-	offOpened     = offRound + 64            // event: the word changed
-	offWaitingSet = offRound + 128           // bitmap of the table
+	offOpened     = offRound + 64                // event: the word changed
+	offWaitingSet = offRound + 128               // bitmap of the table
 	offResets     = offWaitingSet + holders.BitmapSize
 	lastResets    = 8 // u32 each: 1 + the round that a reset ended, the newest first
 

@@ -81,25 +81,33 @@ func runBench(ctx context.Context, base string, scale float64, want *regexp.Rege
 		progress = func(s string, done, of int) { fmt.Fprintf(os.Stderr, "\r\x1b[K%s: %d of %d", s, done, of) }
 		defer fmt.Fprint(os.Stderr, "\r\x1b[K")
 	}
-	rep.Results, err = bench.Run(ctx, bench.Config{
+	cfg := bench.Config{
 		Dir: base, Slice: 10 * time.Millisecond, Scale: scale, Progress: progress, Peer: []string{self, "bench", "peer"},
 		Only: func(c bench.Case) bool { return want.MatchString(c.Name) },
-	})
+	}
+	rep.Results, err = bench.Run(ctx, cfg)
 	if err != nil {
 		return rep, err
 	}
-	if want.String() == "" {
+	if s := want.String(); s == "" || s == "lock" {
 		dir, err := os.MkdirTemp(base, "shiplap-bench-")
 		if err != nil {
 			return rep, err
 		}
 		defer os.RemoveAll(dir)
-		progress("calls and idling", 0, 1)
-		calls, err := bench.Calls(ctx, dir, time.Duration(float64(2*time.Second)*min(scale, 1)))
+		locks, err := bench.Locks(ctx, cfg, dir, func(s string) { fmt.Fprintln(os.Stderr, s) })
 		if err != nil {
 			return rep, err
 		}
-		rep.Results = append(rep.Results, calls...)
+		rep.Results = append(rep.Results, locks...)
+		if s == "" {
+			progress("calls and idling", 0, 1)
+			calls, err := bench.Calls(ctx, dir, time.Duration(float64(2*time.Second)*min(scale, 1)))
+			if err != nil {
+				return rep, err
+			}
+			rep.Results = append(rep.Results, calls...)
+		}
 	}
 	if len(rep.Results) == 0 {
 		return rep, errors.New("nothing matches --only; run shiplap bench --help")

@@ -43,6 +43,13 @@ var goals = []goal{
 	{name: "open an existing queue and close it", bound: 100e3, atMost: true, value: true},
 	{name: "allocations of put and get, exclusive and shared", bound: 0, atMost: true, value: true},
 	{name: "CPU while a process is blocked on a queue", bound: 0.05, atMost: true, value: true},
+	{name: mutexAlone, beside: pthreadAlone, bound: 1.2, atMost: true},
+	{name: mutexPair, beside: pthreadPair, bound: 1},
+	{name: mutexSlower, bound: 40, value: true},
+	{name: takeOverMedian, bound: 20e6, atMost: true, value: true},
+	{name: takeOverWorst, bound: 100e6, atMost: true, value: true},
+	{name: valueAdd, beside: atomicAdd, bound: 1.2, atMost: true},
+	{name: arraySum, beside: sliceSum, bound: 1.05, atMost: true},
 }
 
 // Judge compares results with what they have to reach, "near" slices with "near" ones where there

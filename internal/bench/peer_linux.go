@@ -70,6 +70,9 @@ func Peer() error {
 			}
 		}
 	}
+	if base := os.Getenv(envPlayer); base != "" {
+		return play(base)
+	}
 	base := os.Getenv(envPeer)
 	if base == "" {
 		return errors.New("this command is the other half of shiplap bench, which starts it")

@@ -69,8 +69,9 @@ type slice struct {
 
 // Environment that tells a peer what it is.
 const (
-	envPeer = "SHIPLAP_BENCH_PEER" // the domain's base directory
-	envHog  = "SHIPLAP_BENCH_HOG"
+	envPeer   = "SHIPLAP_BENCH_PEER" // the domain's base directory
+	envHog    = "SHIPLAP_BENCH_HOG"
+	envPlayer = "SHIPLAP_BENCH_PLAYER" // the same, for a peer that locks
 )
 
 // The peer's inherited descriptors.

@@ -56,7 +56,7 @@ func (m *Mutex) Close() {
 	if m.closed.Swap(1) != 0 {
 		return
 	}
-	mem.Heavy() // pairs with take and Unlock, which store held and then load closed
+	mem.Heavy() // pairs with Lock and Unlock, which store held and then load closed
 	if m.held.Load() != light {
 		m.free()
 	}
@@ -68,9 +68,16 @@ func (m *Mutex) free() { m.once.Do(m.obj.Gate.Leave) }
 // changed: see Repaired. With any other error it is not held.
 func (m *Mutex) Lock(ctx context.Context) (err error) {
 	g := mem.Protect()
-	defer m.done(&g, &err)
+	defer func() { // spelt out: this is hot
+		if g.End(); !g.Done {
+			m.caught(&g, recover(), &err)
+		}
+	}()
 	if m.lingers && m.lock.Fast() {
-		err = m.take()
+		m.held.StoreRelease(light) // before the load of closed, see Close
+		if m.damaged.Load()|m.closed.Load() != 0 {
+			err = m.special()
+		}
 	} else {
 		err = m.slow(ctx)
 	}
@@ -78,17 +85,12 @@ func (m *Mutex) Lock(ctx context.Context) (err error) {
 	return err
 }
 
-// take notes a light hold.
-func (m *Mutex) take() error {
-	m.held.StoreRelease(light)
-	damaged := m.damaged.Load()
+// special is for what is not as usual about a light hold.
+func (m *Mutex) special() error {
 	if m.closed.Load() != 0 {
 		return m.late()
 	}
-	if damaged != 0 {
-		return m.died()
-	}
-	return nil
+	return m.died()
 }
 
 // late gives a lock back that was taken when the handle was closed already. If the process left the
@@ -139,13 +141,9 @@ func (m *Mutex) TryLock() error {
 	return err
 }
 
-// done ends Lock.
-func (m *Mutex) done(g *mem.Guard, err *error) {
-	g.End()
-	if !g.Done {
-		g.Caught(recover(), err)
-		*err = m.obj.Wrap(*err)
-	}
+func (m *Mutex) caught(g *mem.Guard, v any, err *error) {
+	g.Caught(v, err)
+	*err = m.obj.Wrap(*err)
 }
 
 // look tells of damage, old and new.
@@ -172,7 +170,11 @@ func (m *Mutex) Unlock() (err error) {
 		return m.misuse("Unlock")
 	}
 	g := mem.Protect()
-	defer m.done(&g, &err)
+	defer func() {
+		if g.End(); !g.Done {
+			m.caught(&g, recover(), &err)
+		}
+	}()
 	if m.long {
 		m.long = false
 		m.lock.ClearSince()
