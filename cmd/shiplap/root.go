@@ -49,6 +49,7 @@ Objects live in a domain, a directory below --dir. Every command works in one do
 		cmds      []*cobra.Command
 	}{
 		{"move", "Move data:", []*cobra.Command{newQueueCmd(at), newPipeCmd(at)}},
+		{"raw", "Memory shared with others:", []*cobra.Command{newShmCmd(), newSysvCmd()}},
 		{"look", "Look around:", []*cobra.Command{newLsCmd(at), newStatCmd(at), newLocksCmd(at), newMembersCmd(at), newDoctorCmd(at)}},
 		{"clean", "Clean up:", []*cobra.Command{newRmCmd(at), newSweepCmd(at)}},
 		{"try", "Try it:", []*cobra.Command{newDemoCmd(at), newBenchCmd()}},
