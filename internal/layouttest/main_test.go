@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/shiplap-ipc/shiplap"
+	"github.com/shiplap-ipc/shiplap/lock"
 	"github.com/shiplap-ipc/shiplap/queue"
 )
 
@@ -130,6 +131,16 @@ func peer(args []string) error {
 	}
 	if args[2] == "join" {
 		return forever("joined")
+	}
+	if args[2] == "mutex" {
+		m, err := lock.OpenMutex(d, args[1])
+		if err == nil {
+			err = m.Lock(bg)
+		}
+		if err != nil {
+			return err
+		}
+		return forever("held")
 	}
 	q, err := queue.OpenRaw(d, args[1], nil)
 	if err != nil {
