@@ -46,6 +46,15 @@ type Lock struct {
 	Waiters    []LockWaiter `json:"waiters"`        // the first six
 	Sleeps     uint64       `json:"sleeps"`         // how often somebody had to sleep for it
 	Recoveries uint32       `json:"recoveries"`     // how often it was taken over from a dead owner
+	Damaged    bool         `json:"damaged"`        // an owner died, and nobody marked what it protects repaired
+	Shared     []LockShare  `json:"shared"`         // who reads, of an rwmutex; who holds permits, of a semaphore
+}
+
+// LockShare is a process that holds part of a lock. A dead one holds nothing: it is shown until
+// somebody comes by who would have to wait for it.
+type LockShare struct {
+	Process
+	Number uint32 `json:"number"` // holds or permits
 }
 
 // LockWaiter is a process that waits for a lock.
@@ -162,7 +171,7 @@ func (d *Domain) Locks(name string) ([]Lock, error) {
 
 func (d *Domain) lock(s object.LockState) Lock {
 	l := Lock{Object: s.Object, Kind: s.Kind.String(), Lock: s.Lock, Since: s.Since, Contended: s.Contended,
-		Sleeps: s.Sleeps, Recoveries: s.Recoveries, Waiters: []LockWaiter{}}
+		Sleeps: s.Sleeps, Recoveries: s.Recoveries, Damaged: s.Damaged, Waiters: []LockWaiter{}, Shared: []LockShare{}}
 	if s.Owner != 0 {
 		m, _ := d.space.Table.Lookup(s.Owner)
 		p := process(m)
@@ -172,6 +181,10 @@ func (d *Domain) lock(s object.LockState) Lock {
 		if m, ok := d.space.Table.Lookup(w.Token); ok && m.Alive {
 			l.Waiters = append(l.Waiters, LockWaiter{process(m), w.Since})
 		}
+	}
+	for _, e := range s.Shared {
+		m, _ := d.space.Table.Lookup(e.Token)
+		l.Shared = append(l.Shared, LockShare{process(m), e.Number})
 	}
 	return l
 }

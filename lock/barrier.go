@@ -24,6 +24,7 @@ const (
 	offOpened     = offRound + 64                // event: the word changed
 	offWaitingSet = offRound + 128               // bitmap of the table
 	offResets     = offWaitingSet + holders.BitmapSize
+	waitingLine   = 8
 	lastResets    = 8 // u32 each: 1 + the round that a reset ended, the newest first
 
 	paramParties = 0
@@ -49,7 +50,7 @@ type Barrier struct {
 	table   *holders.Table
 }
 
-func barrierParts() []mem.Part { return []mem.Part{{Len: ctlSize}, {Len: numbersSize}} }
+func barrierParts() []mem.Part { return []mem.Part{{Len: ctlSize}, {Len: holders.Slots * waitingLine}} }
 
 func newBarrier(o *object.Object) (*Barrier, error) {
 	n := o.Params[paramParties]
@@ -62,7 +63,7 @@ func newBarrier(o *object.Object) (*Barrier, error) {
 		resets: wordlock.New(o.Ctl, offResetLock, table, &o.Sess),
 		round:  o.Ctl.U64(offRound),
 		opened: wait.NewEvent(o.Ctl.U32(offOpened)),
-		table:  holders.New(o.Ctl, offWaitingSet, o.Region.Span(1), numberLine, table, table.Slot()),
+		table:  holders.New(o.Ctl, offWaitingSet, o.Region.Span(1), waitingLine, table, table.Slot()),
 	}, nil
 }
 

@@ -3,6 +3,9 @@ package lock
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -15,7 +18,7 @@ var bg = context.Background()
 
 func join(t testing.TB) *shiplap.Domain {
 	t.Helper()
-	d, err := shiplap.Join(t.Name(), nil)
+	d, err := shiplap.Join(strings.ReplaceAll(t.Name(), "/", "."), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +58,16 @@ func is(t testing.TB, err, want error) {
 	}
 }
 
-// cancelled is a context that ends soon.
+// deadToken is of a slot that never had this generation.
+const deadToken = 77<<10 | 900
+
+// truncate shortens the file of an object.
+func truncate(t testing.TB, d *shiplap.Domain, name string, size int64) {
+	t.Helper()
+	ok(t, os.Truncate(filepath.Join(d.Dir(), name), size))
+}
+
+// soon is a context that ends soon.
 func soon(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(bg, 20*time.Millisecond)
 	t.Cleanup(cancel)

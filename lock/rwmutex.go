@@ -20,12 +20,9 @@ import (
 // so one of them sees the other. A reader who finds the lock held withdraws, takes the lock himself, as one
 // among the writers, notes itself, and gives the lock back: so neither kind starves the other.
 const (
-	offWriter   = object.HeaderSize // lock record
-	offWriting  = offWriter + wordlock.Size
-	offDrained  = offWriting + 64 // event: a reader left
-	offReaders  = offWriting + 128
-	readerLine  = 64
-	readersSize = holders.Slots * readerLine
+	offWriter  = object.HeaderSize // lock record
+	offWriting = offWriter + wordlock.Size
+	offDrained = offWriting + 64 // event: a reader left; the bitmap of the readers follows
 )
 
 // RWMutex lets many read or one write, among processes and among goroutines. All methods may be called
@@ -42,7 +39,7 @@ type RWMutex struct {
 	held    atomic.Bool  // for writing, through this handle
 }
 
-func rwmutexParts() []mem.Part { return []mem.Part{{Len: ctlSize}, {Len: readersSize}} }
+func rwmutexParts() []mem.Part { return []mem.Part{{Len: ctlSize}, {Len: holders.Readers.Size()}} }
 
 func rwmutexSpec(opt *Options) object.Spec {
 	return opt.fill(object.Spec{
@@ -57,7 +54,7 @@ func newRWMutex(o *object.Object) (*RWMutex, error) {
 	return &RWMutex{
 		base: base{o}, writer: w, writing: o.Ctl.U32(offWriting), damaged: w.Damaged(),
 		drained: wait.NewEvent(o.Ctl.U32(offDrained)),
-		table:   holders.New(o.Ctl, offReaders, o.Region.Span(1), readerLine, o.Space.Table, o.Space.Table.Slot()),
+		table:   holders.New(o.Ctl, holders.Readers.Bitmap, o.Region.Span(1), holders.Readers.Stride, o.Space.Table, o.Space.Table.Slot()),
 	}, nil
 }
 

@@ -22,10 +22,7 @@ const (
 	offGuard     = object.HeaderSize
 	offQueue     = offGuard + wordlock.Size
 	offReleased  = offQueue + wordlock.Size // event: permits came back
-	offAvailable = offReleased + 64
-	offPermits   = offReleased + 128 // bitmap of the table
-	numberLine   = 8
-	numbersSize  = holders.Slots * numberLine
+	offAvailable = offReleased + 64         // the bitmap of the permits follows
 
 	paramMax     = 0
 	paramUnowned = 1
@@ -56,7 +53,7 @@ type Semaphore struct {
 	mine uint32 // permits held through this handle; while it is not 0, the handle is inside the gate
 }
 
-func semaphoreParts() []mem.Part { return []mem.Part{{Len: ctlSize}, {Len: numbersSize}} }
+func semaphoreParts() []mem.Part { return []mem.Part{{Len: ctlSize}, {Len: holders.Permits.Size()}} }
 
 func newSemaphore(o *object.Object) (*Semaphore, error) {
 	most, unowned := o.Params[paramMax], o.Params[paramUnowned]
@@ -71,7 +68,7 @@ func newSemaphore(o *object.Object) (*Semaphore, error) {
 		queue:     wordlock.New(o.Ctl, offQueue, table, &o.Sess),
 		released:  wait.NewEvent(o.Ctl.U32(offReleased)),
 		available: o.Ctl.U32(offAvailable),
-		table:     holders.New(o.Ctl, offPermits, o.Region.Span(1), numberLine, table, table.Slot()),
+		table:     holders.New(o.Ctl, holders.Permits.Bitmap, o.Region.Span(1), holders.Permits.Stride, table, table.Slot()),
 	}, nil
 }
 

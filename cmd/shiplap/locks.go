@@ -18,7 +18,8 @@ func newLocksCmd(at *place) *cobra.Command {
 the lock for long, and the first six processes that wait.
 
 A dead holder is nothing to repair: the next process that wants the lock takes it over. One that is
-stopped keeps it; continue or kill it.`,
+stopped keeps it; continue or kill it. Damaged is a lock whose holder died, until somebody who holds
+it marks what it protects repaired. Shared shows who reads, and who holds permits of a semaphore.`,
 		Example:           `  shiplap locks`,
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: at.names(""),
@@ -36,7 +37,7 @@ stopped keeps it; continue or kill it.`,
 		}
 		shown := []shiplap.Lock{}
 		for _, l := range locks {
-			if all || l.Holder != nil || len(l.Waiters) > 0 {
+			if all || l.Holder != nil || len(l.Waiters) > 0 || len(l.Shared) > 0 || l.Damaged {
 				shown = append(shown, l)
 			}
 		}
@@ -72,7 +73,16 @@ func printLocks(cmd *cobra.Command, locks []shiplap.Lock) error {
 		if l.Holder != nil {
 			holder, command = describe(l.Holder), l.Holder.Command
 		}
-		var waiting []string
+		var waiting, shared []string
+		for _, p := range l.Shared {
+			shared = append(shared, fmt.Sprintf("%d × %s", p.Number, describe(&p.Process)))
+		}
+		if l.Damaged {
+			holder += ", damaged"
+		}
+		if len(shared) > 0 {
+			holder += "; shared: " + strings.Join(shared, ", ")
+		}
 		for _, w := range l.Waiters {
 			waiting = append(waiting, fmt.Sprintf("pid %d for %s", w.Pid, ago(w.Since)))
 		}

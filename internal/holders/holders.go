@@ -24,6 +24,34 @@ const (
 	BitmapSize = Slots / 8
 )
 
+// Place is where an object keeps a table: its bitmap among the control words, its entries from byte 8192 on.
+type Place struct {
+	Lock   string // the lock beside which tools show it
+	Bitmap int
+	Stride int
+}
+
+// The tables that tools show.
+var (
+	Readers = Place{Lock: "writer", Bitmap: 4352, Stride: 64}
+	Permits = Place{Lock: "queue", Bitmap: 4480, Stride: 8}
+)
+
+// EntriesAt is where in the file the entries begin.
+const EntriesAt = 8192
+
+// Size is what the entries take.
+func (p Place) Size() int { return Slots * p.Stride }
+
+// Read lists, from the whole object in one span, who holds something, the dead too.
+func (p Place) Read(s *mem.Span) (all []Entry) {
+	each(s, p.Bitmap, s, EntriesAt, p.Stride, func(_ *mem.U64, v uint64) bool {
+		all = append(all, split(v))
+		return true
+	})
+	return all
+}
+
 // Table is a view of the entries.
 type Table struct {
 	bits   *mem.Span
@@ -85,9 +113,13 @@ func (t *Table) mark() {
 
 // each visits the entries that are not zero, until f returns false.
 func (t *Table) each(f func(w *mem.U64, v uint64) bool) {
+	each(t.bits, t.bitsAt, t.span, 0, t.stride, f)
+}
+
+func each(bitmap *mem.Span, bitsAt int, entries *mem.Span, at, stride int, f func(w *mem.U64, v uint64) bool) {
 	for i := range Slots / 64 {
-		for m := t.bits.U64(t.bitsAt + 8*i).Load(); m != 0; m &= m - 1 {
-			w := t.span.U64((64*i + bits.TrailingZeros64(m)) * t.stride)
+		for m := bitmap.U64(bitsAt + 8*i).Load(); m != 0; m &= m - 1 {
+			w := entries.U64(at + (64*i+bits.TrailingZeros64(m))*stride)
 			if v := w.Load(); v>>32 != 0 && !f(w, v) {
 				return
 			}

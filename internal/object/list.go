@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 
+	"github.com/shiplap-ipc/shiplap/internal/holders"
 	"github.com/shiplap-ipc/shiplap/internal/mem"
 	"github.com/shiplap-ipc/shiplap/internal/segment"
 	"github.com/shiplap-ipc/shiplap/internal/wordlock"
@@ -83,7 +84,11 @@ type LockState struct {
 	Kind   Kind
 	Lock   string
 	wordlock.State
+	Shared []holders.Entry // who holds something beside the owner: readers, permits; the dead too
 }
+
+// tables are the kinds that have a holder table to show.
+var tables = map[Kind]holders.Place{RWMutex: holders.Readers, Semaphore: holders.Permits}
 
 // Locks reads the lock records of an object. It needs nobody alive.
 func (s *Space) Locks(name string) (all []LockState, err error) {
@@ -104,6 +109,12 @@ func (s *Space) Locks(name string) (all []LockState, err error) {
 	for _, l := range h.Locks {
 		last = max(last, l.Off+wordlock.Size)
 	}
+	table, shared := tables[h.Kind]
+	if end := holders.EntriesAt + table.Size(); shared && int64(end) <= h.Size {
+		last = max(last, end)
+	} else {
+		shared = false
+	}
 	r, err := mem.Map(f.Fd(), mem.Part{Len: (last + HeaderSize - 1) / HeaderSize * HeaderSize})
 	if err != nil {
 		return nil, err
@@ -112,7 +123,11 @@ func (s *Space) Locks(name string) (all []LockState, err error) {
 	g := mem.Protect()
 	defer g.Recover(&err)
 	for _, l := range h.Locks {
-		all = append(all, LockState{name, h.Kind, l.Name, wordlock.Inspect(r.Span(0), l.Off)})
+		st := LockState{Object: name, Kind: h.Kind, Lock: l.Name, State: wordlock.Inspect(r.Span(0), l.Off)}
+		if shared && l.Name == table.Lock {
+			st.Shared = table.Read(r.Span(0))
+		}
+		all = append(all, st)
 	}
 	return all, nil
 }

@@ -1,0 +1,5 @@
+package lock
+
+import "github.com/shiplap-ipc/shiplap/internal/killtest"
+
+func scenarios() []killtest.Scenario { return nil }
