@@ -62,6 +62,8 @@ var roles = map[string]func(*child) error{
 	"absorb":  onQueue((*child).absorb),
 	"send":    (*child).send,
 	"recv":    (*child).recv,
+	"count":   (*child).count,
+	"dawdle":  (*child).dawdle,
 }
 
 func onQueue(f func(*child, *queue.Raw) error) func(*child) error {
