@@ -49,7 +49,9 @@ Objects live in a domain, a directory below --dir. Every command works in one do
 		cmds      []*cobra.Command
 	}{
 		{"move", "Move data:", []*cobra.Command{newQueueCmd(at), newPipeCmd(at)}},
+		{"values", "Share values:", []*cobra.Command{newValueCmd(at), newArrayCmd(at)}},
 		{"raw", "Memory shared with others:", []*cobra.Command{newShmCmd(), newSysvCmd()}},
+		{"sync", "Take turns:", []*cobra.Command{newLockCmd(at), newSemCmd(at)}},
 		{"look", "Look around:", []*cobra.Command{newLsCmd(at), newStatCmd(at), newLocksCmd(at), newMembersCmd(at), newDoctorCmd(at)}},
 		{"clean", "Clean up:", []*cobra.Command{newRmCmd(at), newSweepCmd(at)}},
 		{"try", "Try it:", []*cobra.Command{newDemoCmd(at), newBenchCmd()}},

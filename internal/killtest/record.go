@@ -49,6 +49,7 @@ func record(t *tracee, maxSteps int, hot map[pageKey]bool) (*trace, error) {
 			return nil, err
 		}
 	}
+	mark(min(w.compareAll(), len(visible))) // since the last look
 	for k, v := range visible {
 		if v {
 			tr.effects = append(tr.effects, k)

@@ -664,7 +664,8 @@ func TestAllTablesAreChecked(t *testing.T) {
 		src.Write(b)
 	}
 	for name := range all {
-		if !strings.Contains(src.String(), `"`+name+`"`) && !strings.Contains(src.String(), `"`+strings.TrimSuffix(name, "params")+`", map`) {
+		base, params := strings.CutSuffix(name, "params") // helpers put the suffix behind the kind's own table
+		if !strings.Contains(src.String(), `"`+name+`"`) && !(params && strings.Contains(src.String(), `"`+base+`"`)) {
 			t.Errorf("no test looks at table %s", name)
 		}
 	}

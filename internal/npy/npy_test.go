@@ -25,7 +25,7 @@ type record struct {
 		B complex128
 	}
 	Größe int64
-	tail  uint8
+	Tail  uint8
 }
 
 func layout(t testing.TB, typ reflect.Type) *schema.Layout {

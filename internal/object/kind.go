@@ -17,12 +17,14 @@ const (
 	Barrier   Kind = 9
 	Value     Kind = 10
 	Array     Kind = 11
+	Store     Kind = 12
+	Topic     Kind = 13
 )
 
 var kinds = [...]string{
 	Queue: "queue", Pipe: "pipe", Listener: "listener",
 	Mutex: "mutex", RWMutex: "rwmutex", Semaphore: "semaphore", Cond: "cond", Event: "event", Barrier: "barrier",
-	Value: "value", Array: "array",
+	Value: "value", Array: "array", Store: "store", Topic: "topic",
 }
 
 func (k Kind) String() string {
