@@ -55,7 +55,7 @@ frames it is the latest frame. A file appears when it is complete.`,
 					return write(cmd.OutOrStdout(), a, l, b)
 				}
 				return writeWhole(file, func(w io.Writer) error {
-					m := startMeter(cmd.ErrOrStderr(), len(b) < metered, 0)
+					m := startMeter(cmd.ErrOrStderr(), len(b) < metered, 0, "writing")
 					err := write(meteredWriter{w, m}, a, l, b)
 					m.stop(err == nil)
 					return err

@@ -124,7 +124,7 @@ func readNPY(progress io.Writer, file string, r io.Reader) (*npy.Header, []byte,
 		count *= n
 	}
 	total := count * h.Layout.Size
-	m := startMeter(progress, total < metered, 0)
+	m := startMeter(progress, total < metered, 0, "reading")
 	b, err := readExactly(r, total, m)
 	m.stop(err == nil)
 	if err == nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -96,8 +97,8 @@ func hint(cmd *cobra.Command, err error) string {
 			dir = " --dir " + f.Value.String()
 		}
 		return "shiplap ls --all-domains" + dir
-	case errors.Is(err, shiplap.ErrNotExist) && cmd.Parent().Name() == "queue":
-		return "shiplap queue create" + flags + " " + name
+	case errors.Is(err, shiplap.ErrNotExist) && canCreate(cmd.Parent()):
+		return cmd.Parent().CommandPath() + " create" + flags + " " + name
 	case errors.Is(err, shiplap.ErrNotExist):
 		return "shiplap ls" + flags + " shows what there is"
 	case errors.Is(err, shiplap.ErrExist):
@@ -110,6 +111,11 @@ func hint(cmd *cobra.Command, err error) string {
 		return "shiplap doctor"
 	}
 	return ""
+}
+
+// canCreate reports whether a group of commands has one that makes objects.
+func canCreate(group *cobra.Command) bool {
+	return slices.ContainsFunc(group.Commands(), func(c *cobra.Command) bool { return c.Name() == "create" })
 }
 
 // sameDomain repeats the flags that led to the domain.

@@ -15,6 +15,7 @@ import (
 type meter struct {
 	n     atomic.Int64
 	w     io.Writer // nil: show nothing
+	text  string    // shown at first
 	ahead int64     // bytes that tell nothing of the rate
 	base  int64     // bytes moved at start
 	start time.Time // once there were more than that
@@ -24,8 +25,9 @@ type meter struct {
 
 const meterEvery = 200 * time.Millisecond
 
-func startMeter(w io.Writer, quiet bool, ahead int64) *meter {
-	m := &meter{ahead: ahead, done: make(chan struct{})}
+// startMeter shows text until something moves.
+func startMeter(w io.Writer, quiet bool, ahead int64, text string) *meter {
+	m := &meter{ahead: ahead, text: text, done: make(chan struct{})}
 	if f, ok := w.(*os.File); ok && !quiet && term.IsTerminal(int(f.Fd())) {
 		m.w = w
 		m.wg.Go(m.show)
@@ -43,8 +45,7 @@ func (m *meter) add(n int) {
 func (m *meter) show() {
 	t := time.NewTicker(meterEvery)
 	defer t.Stop()
-	waiting := "waiting for the other end"
-	fmt.Fprintf(m.w, "\r%s\x1b[K", waiting)
+	fmt.Fprintf(m.w, "\r%s\x1b[K", m.text)
 	last, lastAt := int64(0), time.Now()
 	for {
 		select {

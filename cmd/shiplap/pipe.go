@@ -97,7 +97,7 @@ func (t *transfer) run(cmd *cobra.Command, name string, move func(context.Contex
 		conn.SetDeadline(time.Unix(1, 0))
 		close(interrupted)
 	})
-	t.meter = startMeter(cmd.ErrOrStderr(), t.quiet, t.ahead)
+	t.meter = startMeter(cmd.ErrOrStderr(), t.quiet, t.ahead, "waiting for the other end")
 	err = move(ctx, conn)
 	if !stop() {
 		<-interrupted // nobody may be inside when the process ends, or its membership would stay

@@ -1,6 +1,9 @@
 package object
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // Kind says what an object is. The numbers are part of the layout.
 type Kind uint32
@@ -32,4 +35,12 @@ func (k Kind) String() string {
 		return kinds[k]
 	}
 	return fmt.Sprintf("kind %d", uint32(k))
+}
+
+// withArticle is the kind with "a" or "an" in front.
+func (k Kind) withArticle() string {
+	if s := k.String(); strings.ContainsRune("aeiou", rune(s[0])) {
+		return "an " + s
+	}
+	return "a " + k.String()
 }

@@ -44,9 +44,12 @@ type Spec struct {
 	Desc   schema.Descriptor
 	Params [Params]uint64
 	Parts  []mem.Part // the first holds the header page and the control words
-	Locks  []LockAt
-	Events []int
-	Init   func(*mem.Region) // everything that is not zero
+	// Reserve is how many bytes of the file, from its start, are set aside at birth, 0 for all. Nobody touches the others
+	// before Object.Reserve.
+	Reserve int64
+	Locks   []LockAt
+	Events  []int
+	Init    func(*mem.Region) // everything that is not zero
 }
 
 // userLocks is where in a file the locks of its users lie, one byte a member slot, far behind any
@@ -84,7 +87,11 @@ func (s *Space) create(name, file string, spec Spec) (*Object, error) {
 	for _, p := range spec.Parts {
 		size += int64(p.Len)
 	}
-	f, err := s.Dir.Create(fmt.Sprintf("%08x.%08x", s.Table.Self(), rand.Uint32()), size)
+	reserve := size
+	if spec.Reserve > 0 {
+		reserve = min(spec.Reserve, size)
+	}
+	f, err := s.Dir.CreatePart(fmt.Sprintf("%08x.%08x", s.Table.Self(), rand.Uint32()), size, reserve)
 	if err != nil {
 		return nil, err
 	}
@@ -245,7 +252,7 @@ func (s *Space) open(name, file string, kind Kind, parts func(*Header) ([]mem.Pa
 		return nil, fmt.Errorf("%w: it was being removed", errs.ErrNotExist)
 	}
 	if kind != 0 && o.Kind != kind {
-		return abandon(fmt.Errorf("%w: %q is a %s, not a %s", errs.ErrIncompatible, name, o.Kind, kind))
+		return abandon(fmt.Errorf("%w: %q is %s, not %s", errs.ErrIncompatible, name, o.Kind.withArticle(), kind.withArticle()))
 	}
 	p, err := parts(o.Header)
 	if err != nil {
@@ -269,6 +276,10 @@ func readHeader(f *segment.File) (*Header, error) {
 	}
 	return h, nil
 }
+
+// Reserve sets memory aside for n bytes at off of an object of which only a part is: errs.ErrNoSpace if there is
+// none. Whoever dies in it leaves nothing to repair.
+func (o *Object) Reserve(off, n int64) error { return o.file.Reserve(off, n) }
 
 // Share keeps the object open until one more Close.
 func (o *Object) Share() { o.shares.Add(1) }
