@@ -11,12 +11,23 @@ import (
 	"github.com/shiplap-ipc/shiplap"
 	"github.com/shiplap-ipc/shiplap/pipe"
 	"github.com/shiplap-ipc/shiplap/queue"
+	"github.com/shiplap-ipc/shiplap/shared"
 )
 
 type statted struct {
 	shiplap.Info
 	Queue *queue.Stats `json:"queue,omitempty"`
 	Pipe  *pipe.Stats  `json:"pipe,omitempty"`
+	lockStats
+	Value *shared.Stats `json:"value,omitempty"`
+	Array *arrayStats   `json:"array,omitempty"`
+}
+
+type arrayStats struct {
+	Shape  []int  `json:"shape"`
+	Frames int    `json:"frames"`
+	DType  string `json:"dtype"` // for numpy.dtype
+	shared.Stats
 }
 
 func newStatCmd(at *place) *cobra.Command {
@@ -25,7 +36,7 @@ func newStatCmd(at *place) *cobra.Command {
 		Short: "Show everything about an object",
 		Long: `Show what an object is, who has it open, and its counters. It takes no lock and needs nobody alive; counters
 of an operation in flight, or whose process died in it, may be missing.`,
-		Example: `  shiplap stat jobs
+		Example: `  shiplap stat jobs deploy
   shiplap stat jobs --json | jq '.[0].queue.depth'`,
 		Args:              cobra.MinimumNArgs(1),
 		ValidArgsFunction: at.names(""),
@@ -86,8 +97,26 @@ func stat(d *shiplap.Domain, name string) (statted, error) {
 		st, err := pipe.StatsOf(d, name)
 		s.Pipe = &st
 		return s, err
+	case "value":
+		s.holder = holderOf(d, name, "lock")
+		s.Value, err = statsOf(d, name, shared.OpenRawValue)
+		return s, err
+	case "array":
+		s.holder = holderOf(d, name, "lock")
+		s.Array, err = arrayStatsOf(d, name)
+		return s, err
 	}
-	return s, nil
+	return s, s.lockStats.fill(d, in.Kind, name)
+}
+
+func arrayStatsOf(d *shiplap.Domain, name string) (*arrayStats, error) {
+	a, err := shared.OpenRawArray(d, name)
+	if err != nil {
+		return nil, err
+	}
+	defer a.Close()
+	st, err := a.Stats()
+	return &arrayStats{a.Shape(), a.FrameCount(), a.DType(), st}, err
 }
 
 func (s *statted) print(t table) {
@@ -119,6 +148,33 @@ func (s *statted) print(t table) {
 		t.row("end B", p.B)
 		printDirection(t, "A to B", p.AtoB)
 		printDirection(t, "B to A", p.BtoA)
+	}
+	s.lockStats.print(t)
+	if v := s.Value; v != nil {
+		printShared(t, v, s.holder)
+	}
+	if a := s.Array; a != nil {
+		t.row("shape", shapeText(a.Shape))
+		t.row("dtype", a.DType)
+		if a.Frames > 1 {
+			latest := "nothing is published yet"
+			if a.Version > 0 {
+				latest = "the latest is version " + grouped(a.Version)
+			}
+			t.row("frames", grouped(a.Frames)+"; "+latest)
+		}
+		printShared(t, &a.Stats, s.holder)
+	}
+}
+
+func printShared(t table, s *shared.Stats, holder *shiplap.Process) {
+	if s.Lock == nil {
+		t.row("lock", "made without")
+		return
+	}
+	t.row("lock held by", orNobody(holder))
+	if s.Lock.Damaged {
+		t.row("damaged", "an owner of the lock died: the content may be half changed")
 	}
 }
 

@@ -91,9 +91,11 @@ func (l *Lock) Fast() bool {
 func (l *Lock) Unlock() {
 	mem.RaceRelease(l.word)
 	if l.word.Swap(0)&waitersBit != 0 {
-		wait.Wake(l.word, 1)
+		l.wakeOne()
 	}
 }
+
+func (l *Lock) wakeOne() { wait.Wake(l.word, 1) }
 
 // Mine reports whether this process holds the lock.
 func (l *Lock) Mine() bool { return l.word.Load()&^waitersBit == l.me }
