@@ -29,7 +29,7 @@ const exitCodes = `Exit codes:
   1    it failed, or a check did not hold
   2    wrong usage: flags, arguments, a name that no object can have
   3    no such object, domain or file
-  4    not now: --timeout ran out, or --no-wait found the queue empty or full, or a side is taken
+  4    not now: --timeout ran out, or --no-wait found the queue empty or full, or a side or a lock is taken
   5    the other side ended it: the queue is closed, the object was removed, the peer of a pipe died
   130  interrupted by Ctrl-C (143: terminated)`
 
@@ -54,6 +54,11 @@ type exitError struct {
 }
 
 func (e exitError) Unwrap() error { return e.error }
+
+// quietExit is an exit code of which everything has been said.
+type quietExit int
+
+func (q quietExit) Error() string { return fmt.Sprintf("exit code %d", int(q)) }
 
 // codeFor finds the exit code. Before a command started, every error is one of usage.
 func codeFor(err error, started bool) int {

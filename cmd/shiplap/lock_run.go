@@ -29,25 +29,22 @@ type holding interface {
 	close()
 }
 
-// runUnder takes h, runs a command, and gives h back. If the command ended with another code than 0, so do we, here.
+// runUnder takes h, runs a command, and gives h back. If the command ended with another code than 0, so do we.
 func runUnder(cmd *cobra.Command, argv []string, noKill bool, h holding) error {
 	code, err := underHolding(cmd, argv, noKill, h)
 	if stop, ok := errors.AsType[interrupted](err); ok {
-		os.Exit(stop.code())
+		return quietExit(stop.code())
 	}
 	if e, ok := errors.AsType[exitError](err); ok && e.code == exitOK {
 		return nil // --conflict-exit-code 0: a conflict is no matter
 	}
-	if err != nil && code == 0 {
+	if code == exitOK {
 		return err
 	}
 	if err != nil {
 		fmt.Fprintln(cmd.ErrOrStderr(), "shiplap: "+err.Error())
 	}
-	if code != 0 {
-		os.Exit(code)
-	}
-	return nil
+	return quietExit(code)
 }
 
 func underHolding(cmd *cobra.Command, argv []string, noKill bool, h holding) (code int, err error) {

@@ -6,6 +6,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -35,6 +36,9 @@ func run(args []string) int {
 	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return exitOK
+	}
+	if q, ok := errors.AsType[quietExit](err); ok {
+		return int(q)
 	}
 	if stop, ok := context.Cause(ctx).(interrupted); ok {
 		return stop.code()
