@@ -59,7 +59,7 @@ func newBarrier(o *object.Object) (*Barrier, error) {
 	}
 	table := o.Space.Table
 	return &Barrier{
-		base: base{o}, parties: uint32(n),
+		base: base{obj: o}, parties: uint32(n),
 		resets: wordlock.New(o.Ctl, offResetLock, table, &o.Sess),
 		round:  o.Ctl.U64(offRound),
 		opened: wait.NewEvent(o.Ctl.U32(offOpened)),
@@ -99,9 +99,12 @@ func (b *Barrier) Parties() int { return int(b.parties) }
 // roundOf is the part of the round that stands in the table, below the number of goroutines.
 func roundOf(v uint64) uint16 { return uint16(v >> 32) }
 
-// dead reports whether somebody in the round of v is dead.
+// dead reports whether somebody in the round of v is dead. What the dead left in earlier rounds goes, before
+// the count of rounds in the table comes round to it.
 func (b *Barrier) dead(v uint64) bool {
-	return b.table.AnyDead(func(n uint32) bool { return uint16(n) == roundOf(v) && n>>16 != 0 })
+	return b.table.AnyDead(
+		func(n uint32) bool { return uint16(n) == roundOf(v) && n>>16 != 0 },
+		func(n uint32) bool { return int16(uint16(n)-roundOf(v)) < 0 })
 }
 
 // enter notes a goroutine of this process in the round of v, leave takes it away.
@@ -165,13 +168,13 @@ func (b *Barrier) wait(ctx context.Context) (int, error) {
 		}
 		return false, nil
 	})
-	now := b.round.Load()
-	switch {
+	if err != nil {
+		b.breakRound(v)
+	}
+	switch now := b.round.Load(); { // it may have ended before we could break it
 	case now>>32 != v>>32:
 		err = b.ended(uint32(v>>32), uint32(now>>32))
-	case err != nil:
-		b.breakRound(v)
-	default:
+	case err == nil:
 		err = ErrBroken
 	}
 	return int(uint32(v)), err
@@ -187,6 +190,7 @@ func (b *Barrier) arrive() (uint64, error) {
 		case b.obj.Err() != nil:
 			return 0, b.obj.Err()
 		case v&brokenBit != 0:
+			b.opened.WakeAll() // who broke it may have died on the way
 			return 0, ErrBroken
 		case n >= b.parties:
 			return 0, fmt.Errorf("%w: %d wait at a barrier for %d", errs.ErrCorrupt, n, b.parties)
@@ -202,7 +206,7 @@ func (b *Barrier) arrive() (uint64, error) {
 			next = v>>32<<32 + roundUnit
 		}
 		if b.round.CAS(v, next) {
-			if n+1 == b.parties {
+			if n == 0 || n+1 == b.parties { // the first, because the last one before him may have died on the way
 				b.opened.WakeAll()
 			}
 			return v, nil
@@ -273,7 +277,7 @@ func (b *Barrier) note(round uint32) {
 }
 
 // Close gives up the handle; a call that waits breaks the barrier and returns shiplap.ErrClosed.
-func (b *Barrier) Close() error { return b.obj.Close() }
+func (b *Barrier) Close() error { return b.close() }
 
 // BarrierStats is a barrier at one moment.
 type BarrierStats struct {

@@ -36,7 +36,7 @@ func condSpec(opt *Options) object.Spec {
 }
 
 func newCond(o *object.Object) (*Cond, error) {
-	return &Cond{base{o}, o.Ctl.U32(offSignals), wait.NewEvent(o.Ctl.U32(offSignal)), o.Ctl.U32(offWaitings)}, nil
+	return &Cond{base{obj: o}, o.Ctl.U32(offSignals), wait.NewEvent(o.Ctl.U32(offSignal)), o.Ctl.U32(offWaitings)}, nil
 }
 
 // CreateCond makes a condition variable; shiplap.ErrExist when the name is taken.
@@ -83,8 +83,11 @@ func (c *Cond) Wait(ctx context.Context, m *Mutex) error {
 		return errors.Join(ErrNotLocked, fmt.Errorf("cond %q: %w: Wait without holding %s", c.obj.Name, errs.ErrConflict, m))
 	}
 	return c.obj.Call(func() error {
-		first := c.signals.Load()
-		err := c.sleep(ctx, m, first)
+		unlocked := false
+		err := object.Guarded(func() error { return c.sleep(ctx, m, &unlocked) })
+		if !unlocked {
+			return err
+		}
 		switch e := m.Lock(context.WithoutCancel(ctx)); {
 		case e == nil:
 			return err
@@ -100,14 +103,15 @@ func (c *Cond) Wait(ctx context.Context, m *Mutex) error {
 var ErrNotLocked = errors.New("the mutex is not held")
 
 // sleep unlocks m once it is sure to hear of signals.
-func (c *Cond) sleep(ctx context.Context, m *Mutex, first uint32) error {
+func (c *Cond) sleep(ctx context.Context, m *Mutex, unlocked *bool) error {
 	call := c.obj.Sess.Begin(ctx)
 	defer call.End()
 	c.waits.Add(1)
-	v := c.event.Arm()
+	first, v := c.signals.Load(), c.event.Arm()
 	if err := m.Unlock(); err != nil {
-		return err
+		return errors.Join(ErrNotLocked, err)
 	}
+	*unlocked = true
 	for c.signals.Load() == first {
 		if err := call.Await(c.event.Word(), v, wait.MaxSleep); err != nil {
 			if c.signals.Load() != first {
@@ -132,7 +136,7 @@ func (c *Cond) WaitFor(ctx context.Context, m *Mutex, cond func() bool) error {
 }
 
 // Close gives up the handle; calls that wait get their mutex back and return shiplap.ErrClosed.
-func (c *Cond) Close() error { return c.obj.Close() }
+func (c *Cond) Close() error { return c.close() }
 
 // CondStats is a condition variable at one moment.
 type CondStats struct {

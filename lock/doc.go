@@ -23,9 +23,16 @@
 // # Fairness
 //
 // A lock that is free goes to whoever asks first: that is fast, and mostly fair. Who had to sleep for it four
-// times without getting it stands in line: from then on newcomers stay behind, and sleepers get
-// their turns in the order in which they fell asleep. So a waiter gets the lock after at most three turns of each
-// process and goroutine that waits, counted from then. TryLock does not stand behind the line.
+// times without getting it gets in line. While somebody stands in line, newcomers stay behind, and sleepers get their
+// turns in the order in which they fell asleep: whoever stands in line has the lock after at most three turns of each
+// process and goroutine that waits. The line has one place. Others who are hungry try for it whenever they wake up,
+// which they do every quarter of a second at the latest; until they have it, newcomers may overtake them. TryLock does
+// not stand behind the line. What waits for permits of a semaphore waits behind such a lock, too.
+//
+// # Resetting a barrier
+//
+// Let one process reset a broken barrier, once it knows that the others have heard: if each party resets it when it
+// gets ErrBroken, they break up each other's next round.
 //
 // # Layout
 //

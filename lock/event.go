@@ -27,7 +27,7 @@ func eventSpec(opt *Options) object.Spec {
 }
 
 func newEvent(o *object.Object) (*Event, error) {
-	return &Event{base{o}, o.Ctl.U32(offSet), wait.NewEvent(o.Ctl.U32(offChanged))}, nil
+	return &Event{base{obj: o}, o.Ctl.U32(offSet), wait.NewEvent(o.Ctl.U32(offChanged))}, nil
 }
 
 // CreateEvent makes an event that is not set; shiplap.ErrExist when the name is taken.
@@ -50,12 +50,9 @@ func OpenOrCreateEvent(d *shiplap.Domain, name string, opt *Options) (*Event, er
 // Set sets the event and lets all who wait go on, also if it is cleared right after.
 func (e *Event) Set() error {
 	return e.obj.Call(func() error {
-		for v := e.word.Load(); v&1 == 0; v = e.word.Load() {
-			if e.word.CAS(v, v+3) { // bit 0, and once more
-				e.changed.WakeAll()
-				break
-			}
+		for v := e.word.Load(); v&1 == 0 && !e.word.CAS(v, v+3); v = e.word.Load() { // bit 0, and once more
 		}
+		e.changed.WakeAll() // in any case: who set it before may have died on the way
 		return e.obj.Err()
 	})
 }
@@ -114,7 +111,7 @@ func sleepUntil(ctx context.Context, o *object.Object, ev wait.Event, done func(
 }
 
 // Close gives up the handle; calls that wait return shiplap.ErrClosed.
-func (e *Event) Close() error { return e.obj.Close() }
+func (e *Event) Close() error { return e.close() }
 
 // EventStats is an event at one moment.
 type EventStats struct {

@@ -24,7 +24,7 @@ func mutexSpec(opt *Options) object.Spec {
 
 func newMutex(o *object.Object) (*Mutex, error) {
 	m, err := robust.New(o, offMutex)
-	return &Mutex{base{o}, m}, err
+	return &Mutex{base{obj: o}, m}, err
 }
 
 // CreateMutex makes a mutex; shiplap.ErrExist when the name is taken.
@@ -67,7 +67,7 @@ func (m *Mutex) MarkSince() error { return m.m.MarkSince() }
 // Close gives up the handle; calls that wait return shiplap.ErrClosed. If the mutex is held through it,
 // it stays held until Unlock, which still works.
 func (m *Mutex) Close() error {
-	err := m.obj.Close()
+	err := m.close()
 	m.m.Close()
 	return err
 }

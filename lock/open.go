@@ -2,6 +2,7 @@ package lock
 
 import (
 	"fmt"
+	"sync/atomic"
 
 	"github.com/shiplap-ipc/shiplap"
 	"github.com/shiplap-ipc/shiplap/internal/errs"
@@ -61,13 +62,24 @@ func finish[T any](o *object.Object, handle func(*object.Object) (T, error)) (T,
 }
 
 // base is what the handles have in common.
-type base struct{ obj *object.Object }
+type base struct {
+	obj    *object.Object
+	closed atomic.Bool
+}
+
+// close gives up the object, once.
+func (b *base) close() error {
+	if b.closed.Swap(true) {
+		return nil
+	}
+	return b.obj.Close()
+}
 
 // Name is the name of the object.
-func (b base) Name() string { return b.obj.Name }
+func (b *base) Name() string { return b.obj.Name }
 
 // String names the object.
-func (b base) String() string { return fmt.Sprintf("%s %q", b.obj.Kind, b.obj.Name) }
+func (b *base) String() string { return fmt.Sprintf("%s %q", b.obj.Kind, b.obj.Name) }
 
 // number checks a count that a creator gives.
 func number(what string, n, least int) error {

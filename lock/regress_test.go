@@ -14,26 +14,29 @@ func TestSemaphoreCancelled(t *testing.T) {
 	d := join(t)
 	s := must(CreateSemaphore(d, "s", 1, nil))(t)
 	defer s.Close()
-	for i := range 300 {
-		ok(t, s.Acquire(bg, 1))
-		ctx, cancel := context.WithCancel(bg)
-		done := make(chan error)
-		go func() { done <- s.Acquire(ctx, 1) }()
-		for st := must(s.Stats())(t); st.Queue.Holder == 0; st = must(s.Stats())(t) {
-			time.Sleep(10 * time.Microsecond)
-		}
-		time.Sleep(time.Duration(i%10) * 100 * time.Microsecond)
-		go cancel()
+	ok(t, s.Acquire(bg, 1))
+	ctx, cancel := context.WithCancel(bg)
+	done := make(chan error)
+	go func() { done <- s.Acquire(ctx, 1) }()
+	for st := must(s.Stats())(t); st.Queue.Holder == 0; st = must(s.Stats())(t) {
+		time.Sleep(time.Millisecond)
+	}
+	// Release, stopped before it wakes the one who waits.
+	_, err := s.guard.Lock(bg)
+	ok(t, err)
+	s.table.Add(-1)
+	s.available.Store(1)
+	s.mine = 0
+	s.obj.Gate.Leave()
+	s.guard.Unlock()
+	cancel()
+	if err = <-done; err == nil {
 		ok(t, s.Release(1))
-		err := <-done
-		if err == nil {
-			ok(t, s.Release(1))
-		} else {
-			is(t, err, context.Canceled)
-		}
-		if st := must(s.Stats())(t); st.Available != 1 || len(st.Holders) != 0 {
-			t.Fatalf("round %d: Acquire: %v, and then %+v", i, err, st)
-		}
+	} else {
+		is(t, err, context.Canceled)
+	}
+	if st := must(s.Stats())(t); st.Available != 1 || len(st.Holders) != 0 {
+		t.Fatalf("Acquire: %v, and then %+v", err, st)
 	}
 }
 
@@ -125,4 +128,26 @@ func TestCondTruncated(t *testing.T) {
 	if m.m.Held() {
 		ok(t, m.Unlock())
 	}
+}
+
+// Also calls that need not wait notice that the object was removed.
+func TestRemovedIsNoticed(t *testing.T) {
+	d := join(t)
+	m := must(CreateMutex(d, "m", nil))(t)
+	rw := must(CreateRWMutex(d, "rw", nil))(t)
+	s := must(CreateSemaphore(d, "s", 2, nil))(t)
+	ok(t, m.Lock(bg), s.Acquire(bg, 1))
+	for _, name := range []string{"m", "rw", "s"} {
+		ok(t, d.Remove(bg, name))
+	}
+	ok(t, m.Unlock(), s.Release(1)) // what is held can be given back
+	for what, err := range map[string]error{
+		"Lock": m.Lock(bg), "TryLock": m.TryLock(), "RWMutex.Lock": rw.Lock(bg), "RWMutex.TryLock": rw.TryLock(),
+		"RLock": rw.RLock(bg), "TryRLock": rw.TryRLock(), "Acquire": s.Acquire(bg, 1), "TryAcquire": s.TryAcquire(1),
+	} {
+		if !errors.Is(err, shiplap.ErrRemoved) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	ok(t, m.Close(), rw.Close(), s.Close())
 }

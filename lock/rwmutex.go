@@ -37,6 +37,7 @@ type RWMutex struct {
 
 	readers atomic.Int64 // holds through this handle
 	held    atomic.Bool  // for writing, through this handle
+	long    bool         // whoever holds it for writing called MarkSince
 }
 
 func rwmutexParts() []mem.Part { return []mem.Part{{Len: ctlSize}, {Len: holders.Readers.Size()}} }
@@ -52,7 +53,7 @@ func rwmutexSpec(opt *Options) object.Spec {
 func newRWMutex(o *object.Object) (*RWMutex, error) {
 	w := wordlock.New(o.Ctl, offWriter, o.Space.Table, &o.Sess)
 	return &RWMutex{
-		base: base{o}, writer: w, writing: o.Ctl.U32(offWriting), damaged: w.Damaged(),
+		base: base{obj: o}, writer: w, writing: o.Ctl.U32(offWriting), damaged: w.Damaged(),
 		drained: wait.NewEvent(o.Ctl.U32(offDrained)),
 		table:   holders.New(o.Ctl, holders.Readers.Bitmap, o.Region.Span(1), holders.Readers.Stride, o.Space.Table, o.Space.Table.Slot()),
 	}, nil
@@ -82,7 +83,9 @@ func (m *RWMutex) hold(take func() (held bool, err error)) error {
 	}
 	var held bool
 	err := object.Guarded(func() (err error) {
-		held, err = take()
+		if err = m.obj.Err(); err == nil {
+			held, err = take()
+		}
 		return err
 	})
 	if !held {
@@ -243,6 +246,10 @@ func (m *RWMutex) Unlock() error {
 	defer m.obj.Gate.Leave()
 	return m.obj.Wrap(object.Guarded(func() error {
 		mem.RaceRelease(m.writing)
+		if m.long {
+			m.long = false
+			m.writer.ClearSince()
+		}
 		m.writing.StoreRelease(0)
 		m.writer.Unlock()
 		return nil
@@ -260,13 +267,25 @@ func (m *RWMutex) Repaired() error {
 	}))
 }
 
+// MarkSince records, while the lock is held for writing, since when: for people who look, where it is held for long.
+func (m *RWMutex) MarkSince() error {
+	if !m.held.Load() {
+		return m.misuse("MarkSince")
+	}
+	return m.obj.Wrap(object.Guarded(func() error {
+		m.long = true
+		m.writer.MarkSince()
+		return nil
+	}))
+}
+
 func (m *RWMutex) misuse(what string) error {
 	return fmt.Errorf("rwmutex %q: %w: %s without holding it for writing through this handle", m.obj.Name, errs.ErrConflict, what)
 }
 
 // Close gives up the handle; calls that wait return shiplap.ErrClosed. Holds through it go on until they are
 // unlocked, which still works.
-func (m *RWMutex) Close() error { return m.obj.Close() }
+func (m *RWMutex) Close() error { return m.close() }
 
 // Holder is a process and how much it holds.
 type Holder struct {

@@ -1,9 +1,11 @@
 package lock
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/shiplap-ipc/shiplap"
 	"github.com/shiplap-ipc/shiplap/internal/errs"
@@ -17,7 +19,7 @@ import (
 // Every change is made under the guard, which is held for moments. What counts is the table: a permit is held
 // once the entry of its process says so. The word of available permits is derived from it, and whoever
 // takes the guard over from a dead process derives it anew. Who has to wait takes the queue lock and waits at
-// its head: so nobody overtakes those who wait, and many permits are not starved by few.
+// its head: nobody overtakes him there, and many permits are not starved by few.
 const (
 	offGuard     = object.HeaderSize
 	offQueue     = offGuard + wordlock.Size
@@ -62,7 +64,7 @@ func newSemaphore(o *object.Object) (*Semaphore, error) {
 	}
 	table := o.Space.Table
 	return &Semaphore{
-		base: base{o}, max: uint32(most), unowned: unowned == 1,
+		base: base{obj: o}, max: uint32(most), unowned: unowned == 1,
 		guard:     wordlock.New(o.Ctl, offGuard, table, &o.Sess),
 		giving:    wordlock.New(o.Ctl, offGuard, table, &wait.Session{}),
 		queue:     wordlock.New(o.Ctl, offQueue, table, &o.Sess),
@@ -112,7 +114,12 @@ func (s *Semaphore) guarded(ctx context.Context, guard *wordlock.Lock, f func() 
 	if err != nil {
 		return err
 	}
-	defer guard.Unlock()
+	return s.inGuard(recovered, f)
+}
+
+// inGuard runs f with the guard in hand, and gives that back.
+func (s *Semaphore) inGuard(recovered bool, f func() error) error {
+	defer s.guard.Unlock()
 	if recovered {
 		if err := s.recount(); err != nil {
 			return err
@@ -138,25 +145,50 @@ func (s *Semaphore) recount() error {
 // take takes n permits if they are there.
 func (s *Semaphore) take(ctx context.Context, n uint32) (ok bool, err error) {
 	err = s.guarded(ctx, s.guard, func() error {
-		have := s.available.Load()
-		if have < n && !s.unowned {
-			if err := s.recount(); err != nil {
-				return err
-			}
-			have = s.available.Load()
+		ok, err = s.takeGuarded(n)
+		return err
+	})
+	return ok, err
+}
+
+func (s *Semaphore) takeGuarded(n uint32) (ok bool, err error) {
+	have := s.available.Load()
+	if have < n && !s.unowned {
+		if err := s.recount(); err != nil {
+			return false, err
 		}
-		if have < n {
-			return nil
+		have = s.available.Load()
+	}
+	if have < n {
+		return false, nil
+	}
+	if have > s.max {
+		return false, fmt.Errorf("%w: %d permits are available of %d", errs.ErrCorrupt, have, s.max)
+	}
+	if !s.unowned {
+		s.table.Add(int32(n)) // they are ours from here on
+	}
+	s.available.StoreRelease(have - n)
+	return true, nil
+}
+
+// guardMoment is for how long those who do not wait wait for the guard, which nobody holds that long unless
+// he is stopped.
+const guardMoment = time.Millisecond
+
+// takeNow is take for those who do not wait.
+func (s *Semaphore) takeNow(n uint32) (ok bool, err error) {
+	held, recovered := s.guard.TryLock()
+	if !held {
+		ctx, cancel := context.WithTimeout(context.Background(), guardMoment)
+		defer cancel()
+		if recovered, err = s.guard.Lock(ctx); err != nil {
+			return false, nil
 		}
-		if have > s.max {
-			return fmt.Errorf("%w: %d permits are available of %d", errs.ErrCorrupt, have, s.max)
-		}
-		if !s.unowned {
-			s.table.Add(int32(n)) // they are ours from here on
-		}
-		s.available.StoreRelease(have - n)
-		ok = true
-		return nil
+	}
+	err = s.inGuard(recovered, func() error {
+		ok, err = s.takeGuarded(n)
+		return err
 	})
 	return ok, err
 }
@@ -201,10 +233,10 @@ func (s *Semaphore) TryAcquire(n int) error {
 			return false, errs.ErrBusy
 		}
 		defer s.queue.Unlock()
-		if ok, err := s.take(context.Background(), uint32(n)); ok || err != nil {
+		if ok, err := s.takeNow(uint32(n)); ok || err != nil {
 			return ok, err
 		}
-		return false, errs.ErrBusy
+		return false, cmp.Or(s.obj.Err(), errs.ErrBusy)
 	})
 }
 
@@ -246,12 +278,11 @@ func (s *Semaphore) Release(n int) error {
 	if s.unowned {
 		return s.obj.Call(func() error { return s.giveUnowned(uint32(n)) })
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if uint32(n) > s.mine {
-		return fmt.Errorf("semaphore %q: %w: release of %d permits, this handle holds %d", s.obj.Name, errs.ErrConflict, n, s.mine)
+	last, err := s.letGo(uint32(n))
+	if err != nil {
+		return err
 	}
-	err := object.Guarded(func() error {
+	err = object.Guarded(func() error {
 		err := s.guarded(context.Background(), s.giving, func() error {
 			s.table.Add(-int32(n)) // they are free from here on
 			s.available.StoreRelease(s.available.Load() + uint32(n))
@@ -260,13 +291,21 @@ func (s *Semaphore) Release(n int) error {
 		s.released.Wake(1) // the head of the queue
 		return err
 	})
-	if err != nil {
-		return s.obj.Wrap(err)
-	}
-	if s.mine -= uint32(n); s.mine == 0 {
+	if last { // also when it is corrupt: there is nothing left to give back to
 		s.obj.Gate.Leave()
 	}
-	return nil
+	return s.obj.Wrap(err)
+}
+
+// letGo undoes keep, but for the way out of the gate, which is the caller's if these were the last.
+func (s *Semaphore) letGo(n uint32) (last bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n > s.mine {
+		return false, fmt.Errorf("semaphore %q: %w: release of %d permits, this handle holds %d", s.obj.Name, errs.ErrConflict, n, s.mine)
+	}
+	s.mine -= n
+	return s.mine == 0, nil
 }
 
 func (s *Semaphore) giveUnowned(n uint32) error {
@@ -284,7 +323,7 @@ func (s *Semaphore) giveUnowned(n uint32) error {
 
 // Close gives up the handle; calls that wait return shiplap.ErrClosed. Permits held through it stay held until
 // Release, which still works.
-func (s *Semaphore) Close() error { return s.obj.Close() }
+func (s *Semaphore) Close() error { return s.close() }
 
 // SemaphoreStats is a semaphore at one moment.
 type SemaphoreStats struct {

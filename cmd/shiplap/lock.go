@@ -89,6 +89,7 @@ type commandLock interface {
 	TryLock() error
 	Unlock() error
 	Repaired() error
+	MarkSince() error
 	Close() error
 }
 
@@ -98,6 +99,7 @@ func (r readLock) Lock(ctx context.Context) error { return r.RLock(ctx) }
 func (r readLock) TryLock() error                 { return r.TryRLock() }
 func (r readLock) Unlock() error                  { return r.RUnlock() }
 func (r readLock) Repaired() error                { return nil } // a reader repairs nothing
+func (r readLock) MarkSince() error               { return nil } // nor is it the lock's only holder
 
 func (l *locker) take(ctx context.Context, cmd *cobra.Command) (env []string, err error) {
 	enter := l.at.find
@@ -122,10 +124,8 @@ func (l *locker) take(ctx context.Context, cmd *cobra.Command) (env []string, er
 	if l.damaged = errors.Is(err, shiplap.ErrOwnerDied); err != nil && !l.damaged {
 		return nil, l.refused(ctx, cmd, err)
 	}
-	if m, ok := l.lock.(interface{ MarkSince() error }); ok {
-		if err := m.MarkSince(); err != nil {
-			return nil, errors.Join(err, l.lock.Unlock())
-		}
+	if err := l.lock.MarkSince(); err != nil {
+		return nil, errors.Join(err, l.lock.Unlock())
 	}
 	env = []string{"SHIPLAP_LOCK=" + l.name}
 	if l.damaged {

@@ -147,10 +147,17 @@ func (t *Table) Reap() (n int) {
 	return n
 }
 
-// AnyDead reports whether somebody dead has an entry whose number counts.
-func (t *Table) AnyDead(counts func(number uint32) bool) (found bool) {
-	t.each(func(_ *mem.U64, v uint64) bool {
-		found = counts(uint32(v>>32)) && t.owners.Dead(uint32(v))
+// AnyDead reports whether somebody dead has an entry whose number counts. On its way it clears entries of the
+// dead whose number is past.
+func (t *Table) AnyDead(counts, past func(number uint32) bool) (found bool) {
+	t.each(func(w *mem.U64, v uint64) bool {
+		n := uint32(v >> 32)
+		switch {
+		case counts(n):
+			found = t.owners.Dead(uint32(v))
+		case past(n) && t.owners.Dead(uint32(v)):
+			w.CAS(v, 0)
+		}
 		return !found
 	})
 	return found
@@ -184,7 +191,8 @@ const (
 	mostWatch = 64                    // processes watched at a time
 )
 
-// Wait waits until done says so: something was published with the event, or somebody in the table died.
+// Wait waits until done says so: something was published with the event, or somebody in the table died. What
+// done says is final, also when the wait has to end: it may have taken something.
 func (t *Table) Wait(ctx context.Context, sess *wait.Session, ev wait.Event, done func() (bool, error)) error {
 	if ok, err := done(); ok || err != nil {
 		return err
@@ -207,8 +215,8 @@ func (t *Table) Wait(ctx context.Context, sess *wait.Session, ev wait.Event, don
 			}
 		}
 		if err := call.Await(ev.Word(), v, sleep); err != nil {
-			if ok, _ := done(); ok {
-				ev.Wake(1) // the wake-up that reached us was meant for one who goes on
+			if ok, _ := done(); ok { // it may have taken something, and used up a wake-up
+				return nil
 			}
 			return err
 		}

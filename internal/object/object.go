@@ -287,7 +287,7 @@ func (o *Object) Share() { o.shares.Add(1) }
 // Close gives up one share. With the last one, blocked calls end with errs.ErrClosed, and the memory
 // goes when nobody is inside; if the object was to go with its users and we were the last, it does.
 func (o *Object) Close() error {
-	if o.shares.Add(-1) > 0 {
+	if o.shares.Add(-1) != 0 { // others have it open, or it was closed before
 		return nil
 	}
 	var err error

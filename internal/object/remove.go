@@ -49,7 +49,7 @@ func markRemoved(f *segment.File) (err error) {
 		last = max(last, int64(e)+4)
 	}
 	for _, l := range h.Locks {
-		last = max(last, int64(l.Off)+4)
+		last = max(last, int64(l.Off)+wordlock.Size)
 	}
 	r, err := mem.Map(f.Fd(), mem.Part{Len: int((last + HeaderSize - 1) / HeaderSize * HeaderSize)})
 	if err != nil {
@@ -69,7 +69,7 @@ func wakeAll(s *mem.Span, h *Header) {
 		wait.NewEvent(s.U32(e)).WakeAll()
 	}
 	for _, l := range h.Locks {
-		wordlock.WakeAll(s, l.Off)
+		wordlock.Bar(s, l.Off)
 	}
 }
 

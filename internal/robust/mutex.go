@@ -9,14 +9,15 @@
 package robust
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/shiplap-ipc/shiplap/internal/errs"
 	"github.com/shiplap-ipc/shiplap/internal/mem"
 	"github.com/shiplap-ipc/shiplap/internal/object"
+	"github.com/shiplap-ipc/shiplap/internal/wait"
 	"github.com/shiplap-ipc/shiplap/internal/wordlock"
 )
 
@@ -34,9 +35,10 @@ type Mutex struct {
 }
 
 const (
-	notHeld = iota
-	light   // without the gate: what touches the memory then looks whether the handle was closed meanwhile
-	byGate  // inside of the object's gate
+	notHeld  = iota
+	released // not held after a light hold, or Unlock is on the point of giving the lock up
+	light    // without the gate: what touches the memory then looks whether the handle was closed meanwhile
+	byGate   // inside of the object's gate
 )
 
 // New makes a handle on the record at off of an open object. Close must follow.
@@ -57,11 +59,33 @@ func (m *Mutex) Close() {
 		return
 	}
 	mem.Heavy() // pairs with Lock and Unlock, which store held and then load closed
-	if m.held.Load() != light {
+	m.freeUnlessHeld(time.Millisecond)
+}
+
+// freeUnlessHeld frees the handle, or leaves that to the Unlock of the light hold that is under way. If somebody
+// of this process has the lock, that may be such an Unlock before its last step, but also another handle: then it
+// looks again later.
+func (m *Mutex) freeUnlessHeld(later time.Duration) {
+	switch h := m.held.Load(); {
+	case h == light:
+	case h == released && m.mine():
+		time.AfterFunc(later, func() { m.freeUnlessHeld(min(2*later, wait.MaxSleep)) })
+	default:
 		m.free()
 	}
 }
 
+// mine reports whether this process has the lock, through whichever handle.
+func (m *Mutex) mine() (mine bool) {
+	var fault error
+	g := mem.Protect()
+	defer g.Recover(&fault)
+	mine = m.lock.Mine()
+	g.Done = true
+	return mine
+}
+
+// free ends the part of the handle in its object. After it the process may leave the domain.
 func (m *Mutex) free() { m.once.Do(m.obj.Gate.Leave) }
 
 // Lock takes the lock. errs.ErrOwnerDied means that it is held, too, and that what it protects may be half
@@ -128,8 +152,11 @@ func (m *Mutex) TryLock() error {
 	}
 	var ok, recovered bool
 	err := object.Guarded(func() error {
+		if err := m.obj.Err(); err != nil {
+			return err
+		}
 		if ok, recovered = m.lock.TryLock(); !ok {
-			return cmp.Or(m.obj.Err(), errs.ErrBusy)
+			return errs.ErrBusy
 		}
 		m.held.StoreRelease(byGate)
 		return m.look(recovered)
@@ -166,34 +193,43 @@ func (m *Mutex) died() error {
 // be the goroutine that took it.
 func (m *Mutex) Unlock() (err error) {
 	by := m.held.Load()
-	if by == notHeld {
+	if by < light {
 		return m.misuse("Unlock")
 	}
 	g := mem.Protect()
 	defer func() {
 		if g.End(); !g.Done {
 			m.caught(&g, recover(), &err)
+			m.held.StoreRelease(released)
+			m.left(by)
 		}
 	}()
 	if m.long {
 		m.long = false
 		m.lock.ClearSince()
 	}
-	m.held.StoreRelease(notHeld)
+	m.held.StoreRelease(released) // from here on the next one may store it
 	m.lock.Unlock()
 	g.Done = true
+	if by == byGate || m.closed.Load() != 0 {
+		m.left(by)
+	}
+	return nil
+}
+
+// left ends a hold.
+func (m *Mutex) left(by uint32) {
 	if by == byGate {
 		m.obj.Gate.Leave()
 	} else if m.closed.Load() != 0 {
 		m.free()
 	}
-	return nil
 }
 
 // Repaired says that what the lock protects is in order again; the next ones to lock are not told of the
 // death any more. Only the holder may say so.
 func (m *Mutex) Repaired() (err error) {
-	if m.held.Load() == notHeld {
+	if !m.Held() {
 		return m.misuse("Repaired")
 	}
 	g := mem.Protect()
@@ -204,11 +240,11 @@ func (m *Mutex) Repaired() (err error) {
 }
 
 // Held reports whether the lock is held through this handle.
-func (m *Mutex) Held() bool { return m.held.Load() != notHeld }
+func (m *Mutex) Held() bool { return m.held.Load() >= light }
 
 // MarkSince records, for those who look, that the lock is held for long.
 func (m *Mutex) MarkSince() (err error) {
-	if m.held.Load() == notHeld {
+	if !m.Held() {
 		return m.misuse("MarkSince")
 	}
 	g := mem.Protect()

@@ -139,6 +139,11 @@ func (l *Lock) takeOver(v uint32) bool {
 }
 
 func (l *Lock) lockSlow(ctx context.Context) (recovered bool, err error) {
+	if l.line.Load() != 0 && l.sess.Check != nil {
+		if err := l.sess.Check(); err != nil {
+			return false, err
+		}
+	}
 	if l.spin() {
 		return false, nil
 	}

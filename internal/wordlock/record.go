@@ -72,5 +72,13 @@ func unixTime(ns uint64) time.Time {
 	return time.Unix(0, int64(ns))
 }
 
-// WakeAll lets everybody who sleeps for the lock at off look around.
-func WakeAll(s *mem.Span, off int) { wait.Wake(s.U32(off+offWord), futex.All) }
+// Bar sends everybody who locks the record at off the slow way, where he asks his session whether the object is
+// still there; and wakes those who sleep for it.
+func Bar(s *mem.Span, off int) {
+	s.U32(off + offLine).Store(barred)
+	wait.Wake(s.U32(off+offLine), futex.All)
+	wait.Wake(s.U32(off+offWord), futex.All)
+}
+
+// barred stands in the line of a removed object. It is nobody's token, hence a dead one's.
+const barred = 1 << 31

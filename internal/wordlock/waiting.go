@@ -75,12 +75,15 @@ func (w *waiting) watch(owner uint32, bound time.Duration) (_ time.Duration, loo
 	if w.watching != owner {
 		w.unwatch()
 		w.watching = owner
+		if owner == w.l.me {
+			return min(bound, wait.MaxSleep), false // as long as we live
+		}
 		if stop, ok := w.l.owners.Watch(owner, w.call.Nudge); ok {
 			w.stop = stop
 			return 0, true
 		}
 	}
-	if w.stop == nil {
+	if w.stop == nil && owner != w.l.me {
 		return min(bound, unwatched), false
 	}
 	return min(bound, wait.MaxSleep), false
