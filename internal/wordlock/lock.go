@@ -156,7 +156,7 @@ func (l *Lock) lockSlow(ctx context.Context) (recovered bool, err error) {
 		v := l.word.Load()
 		switch owner := v &^ waitersBit; {
 		case v == 0:
-			if h := l.line.Load(); h != 0 && w.sleeps == 0 {
+			if h := l.line.Load(); h != 0 && h != barred && w.sleeps == 0 {
 				if err := w.behind(h); err != nil {
 					return false, err
 				}
