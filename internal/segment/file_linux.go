@@ -25,17 +25,21 @@ type File struct {
 
 // Create makes a file of size bytes, all reserved and zero, that nobody takes for an object until it
 // is published. tag goes into its name, so that a sweep can tell whose it is.
-func (d *Dir) Create(tag string, size int64) (*File, error) {
+func (d *Dir) Create(tag string, size int64) (*File, error) { return d.CreatePart(tag, size, size) }
+
+// CreatePart is Create of a file of which only the first reserve bytes are reserved. The rest must not be touched
+// before Reserve.
+func (d *Dir) CreatePart(tag string, size, reserve int64) (*File, error) {
 	name := TempPrefix + tag
 	fd, err := unix.Openat(d.fd, name, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
-			return nil, d.noSpace(name, size, err)
+			return nil, d.noSpace(name, reserve, err)
 		}
 		return nil, fmt.Errorf("%w\n%s", &fs.PathError{Op: "create", Path: d.path + "/" + name, Err: err}, remedy(err))
 	}
 	f := &File{dir: d, name: name, fd: fd, Size: size}
-	if err := f.init(size); err != nil {
+	if err := f.init(size, reserve); err != nil {
 		f.Discard()
 		f.Close()
 		return nil, err
@@ -43,11 +47,16 @@ func (d *Dir) Create(tag string, size int64) (*File, error) {
 	return f, nil
 }
 
-func (f *File) init(size int64) error {
+func (f *File) init(size, reserve int64) error {
 	if err := unix.Fchmod(f.fd, 0o600); err != nil {
 		return &fs.PathError{Op: "chmod", Path: f.dir.path + "/" + f.name, Err: err}
 	}
-	if err := f.reserve(size); err != nil {
+	if reserve < size {
+		if err := unix.Ftruncate(f.fd, size); err != nil {
+			return &fs.PathError{Op: fmt.Sprintf("extend to %d bytes", size), Path: f.dir.path + "/" + f.name, Err: err}
+		}
+	}
+	if err := f.Reserve(0, reserve); err != nil {
 		return err
 	}
 	var st unix.Stat_t
@@ -58,15 +67,16 @@ func (f *File) init(size int64) error {
 	return nil
 }
 
-// reserve is fallocate in pieces: a signal undoes the piece it falls into, not everything. What can
-// never fit is not tried: it would take all memory of the host before it fails.
-func (f *File) reserve(size int64) error {
+// Reserve has the file system set memory aside for size bytes at off: errs.ErrNoSpace if it has not that much. It is
+// fallocate in pieces: a signal undoes the piece it falls into, not everything. What can never fit is not
+// tried: it would take all memory of the host before it fails.
+func (f *File) Reserve(off, size int64) error {
 	const piece = 32 << 20
 	if _, free, err := f.dir.Space(); err == nil && uint64(size) > free {
 		return f.dir.noSpace(f.name, size, unix.ENOSPC)
 	}
-	for off := int64(0); off < size; {
-		n := min(piece, size-off)
+	for end := off + size; off < end; {
+		n := min(piece, end-off)
 		switch err := unix.Fallocate(f.fd, 0, off, n); err {
 		case nil:
 			off += n
