@@ -319,8 +319,6 @@ func (l *locks) values(_ context.Context, d *shiplap.Domain, _ *lock.Mutex, roun
 	return nil
 }
 
-var sink float64
-
 func (l *locks) arrays(_ context.Context, d *shiplap.Domain, _ *lock.Mutex, rounds int) error {
 	const n = 1 << 17
 	a, err := shared.CreateArray[float64](d, "array", []int{n}, nil)
@@ -344,11 +342,15 @@ func (l *locks) arrays(_ context.Context, d *shiplap.Domain, _ *lock.Mutex, roun
 	}
 	sum := func(v []float64) func(int) error {
 		return func(times int) error {
+			total := 0.0
 			for range times {
 				for i, x := range v {
-					sink += x
+					total += x
 					v[i] = x + 1
 				}
+			}
+			if total < 0 {
+				return errors.New("the sum is negative")
 			}
 			return nil
 		}
