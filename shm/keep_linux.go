@@ -94,17 +94,29 @@ func (s *Segment) Relink() error {
 		return s.fail("relink", errs.ErrClosed)
 	}
 	defer s.leave()
+	err := s.relink()
+	for err == unix.EEXIST && unix.Access(s.path, unix.F_OK) == unix.ENOENT {
+		err = s.relink() // the name that was in the way was removed since
+	}
+	switch err {
+	case nil:
+		return nil
+	case unix.ENOENT:
+		return s.fail("relink", fmt.Errorf("%w: its last name is gone and nobody kept it; its bytes are here until it is closed", errs.ErrRemoved))
+	}
+	return s.fail("relink", err)
+}
+
+// relink tries once. EEXIST: the name leads, or led a moment ago, to another segment.
+func (s *Segment) relink() error {
 	err := linkFD(s.fd, s.path)
 	if err == unix.ENOENT && s.kept {
 		err = unix.Linkat(unix.AT_FDCWD, s.spare(), unix.AT_FDCWD, s.path, 0)
 	}
-	switch {
-	case err == nil, err == unix.EEXIST && s.linked():
+	if err == unix.EEXIST && s.linked() {
 		return nil
-	case err == unix.ENOENT:
-		return s.fail("relink", fmt.Errorf("%w: its last name is gone and nobody kept it; its bytes are here until it is closed", errs.ErrRemoved))
 	}
-	return s.fail("relink", err)
+	return err
 }
 
 // Sweep removes what processes that died left beside the segments of the directory: temporaries, and

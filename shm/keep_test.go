@@ -105,6 +105,35 @@ func TestHold(t *testing.T) {
 	}
 }
 
+// A name that is removed between two looks of Relink is put back, too: it is never told of a name in its way.
+func TestRelinkWhileUnlinked(t *testing.T) {
+	o := in(t)
+	s := created(t, "x", 10, &Options{Dir: o.Dir, Keep: true})
+	stop, done := make(chan bool), make(chan error)
+	go func() {
+		for {
+			select {
+			case <-stop:
+				done <- nil
+				return
+			default:
+			}
+			if err := Unlink("x", o); err != nil && !errors.Is(err, errs.ErrNotExist) {
+				done <- err
+				return
+			}
+		}
+	}()
+	for range 5000 {
+		if err := s.Relink(); err != nil {
+			t.Error(err)
+			break
+		}
+	}
+	close(stop)
+	ok(t, <-done)
+}
+
 func TestAttachWait(t *testing.T) {
 	o := in(t)
 	got := make(chan *Segment)
