@@ -1,0 +1,205 @@
+package topic
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/shiplap-ipc/shiplap/internal/errs"
+	"github.com/shiplap-ipc/shiplap/internal/feed"
+	"github.com/shiplap-ipc/shiplap/internal/mem"
+	"github.com/shiplap-ipc/shiplap/internal/object"
+	"github.com/shiplap-ipc/shiplap/internal/wait"
+)
+
+// RawPublisher holds the publishing side of a topic until it is closed or its process ends. One goroutine at a time may
+// use it; Close may be called from any.
+type RawPublisher struct {
+	t    *Raw
+	sess wait.Session
+	feed *feed.Feed
+	pin  object.Pin
+	p    feed.Publisher
+}
+
+// Publisher takes the publishing side for this handle alone, waiting while somebody else has it.
+func (t *Raw) Publisher(ctx context.Context) (*RawPublisher, error) {
+	if err := t.enter(); err != nil {
+		return nil, err
+	}
+	p := &RawPublisher{t: t}
+	p.sess.Check = t.obj.Err
+	p.feed = view(t.obj, t.mode, &p.sess)
+	p.pin.Init(p.free)
+	err := object.Guarded(func() error {
+		if _, err := t.feed.Lock.Lock(ctx); err != nil {
+			return err
+		}
+		if err := p.p.Resume(p.feed); err != nil {
+			t.feed.Lock.Unlock()
+			return err
+		}
+		p.feed.Lock.MarkSince()
+		return nil
+	})
+	if err != nil {
+		t.obj.Gate.Leave()
+		return nil, t.obj.Wrap(err)
+	}
+	if err := t.adopt(p); err != nil {
+		p.Close()
+		return nil, err
+	}
+	return p, nil
+}
+
+// free gives the side back; it runs once, when nobody is inside.
+func (p *RawPublisher) free() {
+	p.feed.Unwatch()
+	_ = object.Guarded(func() error {
+		p.feed.Lock.UnlockLong()
+		return nil
+	})
+	p.t.obj.Gate.Leave()
+}
+
+func (p *RawPublisher) interrupt() { p.sess.Interrupt(errs.ErrClosed) }
+
+// Close gives the side to the next. A Publish that waits returns shiplap.ErrClosed.
+func (p *RawPublisher) Close() error {
+	p.interrupt()
+	if !p.pin.Close() {
+		return errs.ErrClosed
+	}
+	p.t.disown(p)
+	return nil
+}
+
+// Publish publishes a copy of b, waiting for slow subscribers of a topic with Block.
+func (p *RawPublisher) Publish(ctx context.Context, b []byte) (err error) {
+	if !p.pin.Enter() {
+		return p.t.obj.Wrap(errs.ErrClosed)
+	}
+	g := mem.Protect()
+	defer p.leave(&g, &err)
+	if err = p.p.Publish(ctx, b); err != nil {
+		err = p.t.obj.Wrap(err)
+	}
+	g.Done = true
+	return err
+}
+
+// leave ends a call, as Recover of the guard and Leave of the pin in one.
+func (p *RawPublisher) leave(g *mem.Guard, err *error) {
+	p.pin.Leave()
+	g.End()
+	if !g.Done {
+		g.Caught(recover(), err)
+	}
+}
+
+// TryPublish publishes a copy of b if there is room now, else shiplap.ErrFull.
+func (p *RawPublisher) TryPublish(b []byte) (err error) {
+	if !p.pin.Enter() {
+		return p.t.obj.Wrap(errs.ErrClosed)
+	}
+	g := mem.Protect()
+	defer p.leave(&g, &err)
+	if !p.p.PublishNow(b) {
+		if err = p.p.Add(b); err == nil {
+			err = p.p.Commit()
+		}
+		err = p.t.obj.Wrap(err)
+	}
+	g.Done = true
+	return err
+}
+
+// PublishMany is as Raw.PublishMany.
+func (p *RawPublisher) PublishMany(ctx context.Context, msgs [][]byte) (n int, err error) {
+	if !p.pin.Enter() {
+		return 0, p.t.obj.Wrap(errs.ErrClosed)
+	}
+	g := mem.Protect()
+	defer p.leave(&g, &err)
+	n, err = p.p.PublishAll(ctx, msgs)
+	err = p.t.obj.Wrap(err)
+	g.Done = true
+	return n, err
+}
+
+// String names the publisher's topic.
+func (p *RawPublisher) String() string { return "publisher of " + p.t.String() }
+
+// Stats is as Raw.Stats.
+func (p *RawPublisher) Stats() (Stats, error) { return p.t.Stats() }
+
+// Publisher holds the publishing side: see RawPublisher.
+type Publisher[T any] struct {
+	raw *RawPublisher
+	t   *Topic[T]
+	buf []byte
+}
+
+// Publisher takes the publishing side for this handle alone, waiting while somebody else has it.
+func (t *Topic[T]) Publisher(ctx context.Context) (*Publisher[T], error) {
+	p, err := t.raw.Publisher(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &Publisher[T]{raw: p, t: t}, nil
+}
+
+// Raw is the same publisher in bytes.
+func (p *Publisher[T]) Raw() *RawPublisher { return p.raw }
+
+// Close gives the side to the next: see RawPublisher.Close.
+func (p *Publisher[T]) Close() error { return p.raw.Close() }
+
+// String names the publisher's topic.
+func (p *Publisher[T]) String() string { return p.raw.String() }
+
+// Stats is as Raw.Stats.
+func (p *Publisher[T]) Stats() (Stats, error) { return p.raw.Stats() }
+
+// Publish publishes v: see RawPublisher.Publish.
+func (p *Publisher[T]) Publish(ctx context.Context, v T) error {
+	if p.t.c.Desc.Fixed {
+		return p.raw.Publish(ctx, mem.AsBytes(&v))
+	}
+	b, err := p.encode(v)
+	if err != nil {
+		return err
+	}
+	return p.raw.Publish(ctx, b)
+}
+
+// TryPublish publishes v if there is room now: see RawPublisher.TryPublish.
+func (p *Publisher[T]) TryPublish(v T) error {
+	b, err := p.encode(v)
+	if err != nil {
+		return err
+	}
+	return p.raw.TryPublish(b)
+}
+
+func (p *Publisher[T]) encode(v T) ([]byte, error) {
+	b, err := p.t.c.Append(p.buf[:0], v)
+	if err != nil {
+		return nil, fmt.Errorf("topic %q: %w", p.t.Name(), err)
+	}
+	p.buf = b
+	return b, nil
+}
+
+// PublishMany publishes all values, in order: see Raw.PublishMany.
+func (p *Publisher[T]) PublishMany(ctx context.Context, vs []T) (n int, err error) {
+	msgs, err := p.t.c.Many(vs)
+	if err != nil {
+		return 0, fmt.Errorf("topic %q: %w", p.t.Name(), err)
+	}
+	return p.raw.PublishMany(ctx, msgs)
+}
+
+// lagged reports whether a subscriber can go on after an error.
+func lagged(err error) bool { return errors.As(err, new(ErrLagged)) }

@@ -1,0 +1,210 @@
+package topic
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"sync"
+
+	"github.com/shiplap-ipc/shiplap"
+	"github.com/shiplap-ipc/shiplap/internal/errs"
+	"github.com/shiplap-ipc/shiplap/internal/feed"
+	"github.com/shiplap-ipc/shiplap/internal/mem"
+	"github.com/shiplap-ipc/shiplap/internal/object"
+	"github.com/shiplap-ipc/shiplap/internal/schema"
+	"github.com/shiplap-ipc/shiplap/internal/wait"
+)
+
+// Raw is an open topic in bytes. All methods may be called concurrently.
+type Raw struct {
+	obj  *object.Object
+	feed *feed.Feed
+	mode wait.Mode
+
+	mu     sync.Mutex
+	made   map[handle]struct{} // to be closed with this one
+	closed bool
+}
+
+// handle is a publisher or a subscription.
+type handle interface {
+	interrupt() // whoever waits in it
+	Close() error
+}
+
+func space(d *shiplap.Domain) *object.Space { return object.OfDomain(d) }
+
+// CreateRaw makes a topic of bytes; shiplap.ErrExist when the name is taken.
+func CreateRaw(d *shiplap.Domain, name string, opt *Options) (*Raw, error) {
+	desc, err := schema.Describe(reflect.TypeFor[[]byte](), schema.Raw)
+	if err != nil {
+		return nil, err
+	}
+	return create(d, name, opt, desc)
+}
+
+// OpenRaw opens a topic of any type to publish and receive its messages as bytes.
+func OpenRaw(d *shiplap.Domain, name string, opt *Options) (*Raw, error) {
+	return open(d, name, opt)
+}
+
+func create(d *shiplap.Domain, name string, opt *Options, desc schema.Descriptor) (*Raw, error) {
+	if opt == nil {
+		opt = &Options{}
+	}
+	spec, err := opt.spec(desc)
+	if err != nil {
+		return nil, fmt.Errorf("create topic %q: %w", name, err)
+	}
+	o, err := space(d).Create(name, spec)
+	if err != nil {
+		return nil, err
+	}
+	return newRaw(o, opt), nil
+}
+
+func open(d *shiplap.Domain, name string, opt *Options) (*Raw, error) {
+	if opt == nil {
+		opt = &Options{}
+	}
+	o, err := space(d).Open(name, object.Topic, parts)
+	if err != nil {
+		return nil, err
+	}
+	return newRaw(o, opt), nil
+}
+
+func newRaw(o *object.Object, opt *Options) *Raw {
+	mode := opt.Wait
+	if mode == shiplap.WaitAdaptive {
+		mode = o.Space.Mode
+	}
+	return &Raw{obj: o, mode: mode, feed: view(o, mode, &o.Sess), made: map[handle]struct{}{}}
+}
+
+func view(o *object.Object, mode wait.Mode, sess *wait.Session) *feed.Feed {
+	return feed.Open(feed.Config{
+		Ctl: o.Ctl, Base: feedBase, Table: tableBase, Slots: int(o.Params[paramSlots]), Area: o.Region.Span(1), State: o.Word,
+		Overwrite: o.Params[paramPolicy] == uint64(Overwrite), Owners: o.Space.Table, Sess: sess, Mode: mode,
+	})
+}
+
+// enter lets a call in; when ok, leave must follow.
+func (t *Raw) enter() error {
+	if !t.obj.Gate.Enter() {
+		return t.obj.Wrap(errs.ErrClosed)
+	}
+	return nil
+}
+
+// Name is the name of the topic.
+func (t *Raw) Name() string { return t.obj.Name }
+
+// Type is the descriptor of its messages.
+func (t *Raw) Type() string { return t.obj.Desc }
+
+// Policy is what happens when a subscriber does not keep up.
+func (t *Raw) Policy() Policy { return Policy(t.obj.Params[paramPolicy]) }
+
+// MaxMessage is the longest message that fits, in bytes.
+func (t *Raw) MaxMessage() int { return t.feed.MaxPayload() }
+
+// String names the topic.
+func (t *Raw) String() string { return fmt.Sprintf("topic %q of %s", t.obj.Name, t.obj.Desc) }
+
+// TryPublish publishes a copy of b if that needs no waiting: shiplap.ErrFull when a slow subscriber of a topic with Block
+// leaves no room, shiplap.ErrBusy when somebody else holds the publishing side.
+func (t *Raw) TryPublish(b []byte) (err error) {
+	if err := t.enter(); err != nil {
+		return err
+	}
+	defer t.obj.Gate.Leave()
+	g := mem.Protect()
+	defer g.Recover(&err)
+	err = t.obj.Wrap(t.feed.TryPublish(b))
+	g.Done = true
+	return err
+}
+
+// Publish publishes a copy of b, waiting for slow subscribers of a topic with Block, and while somebody else holds the
+// publishing side. With an error nothing was published.
+func (t *Raw) Publish(ctx context.Context, b []byte) (err error) {
+	if err := t.enter(); err != nil {
+		return err
+	}
+	defer t.obj.Gate.Leave()
+	g := mem.Protect()
+	defer g.Recover(&err)
+	err = t.obj.Wrap(t.feed.Publish(ctx, b))
+	g.Done = true
+	return err
+}
+
+// PublishMany publishes copies of all messages, in order; those that fit at a time become visible at once. With an error,
+// n says how many were published.
+func (t *Raw) PublishMany(ctx context.Context, msgs [][]byte) (n int, err error) {
+	err = t.obj.Call(func() error {
+		n, err = t.feed.PublishMany(ctx, msgs)
+		return err
+	})
+	return n, err
+}
+
+// CloseTopic closes the topic for everybody, in all processes, as a Go channel is closed: nothing more is published;
+// subscribers receive what is there, then shiplap.ErrClosed. It is not undone. The handle stays open: see Close.
+func (t *Raw) CloseTopic() error {
+	return t.obj.Call(func() error {
+		t.feed.Close()
+		return nil
+	})
+}
+
+// Close closes this handle, and the publishers and subscriptions made from it. Calls that wait return shiplap.ErrClosed
+// (but one that waits for what this very handle held, the publishing side or room, may get it and succeed).
+func (t *Raw) Close() error {
+	t.mu.Lock()
+	if t.closed {
+		t.mu.Unlock()
+		return errs.ErrClosed
+	}
+	t.closed = true
+	made := t.made
+	t.made = nil
+	t.mu.Unlock()
+	// Those who wait are to fail, not to get what the others give back.
+	t.obj.Sess.Interrupt(errs.ErrClosed)
+	for h := range made {
+		h.interrupt()
+	}
+	var err error
+	for _, publishers := range []bool{true, false} {
+		for h := range made {
+			if _, is := h.(*RawPublisher); is != publishers {
+				continue
+			}
+			if e := h.Close(); !errors.Is(e, errs.ErrClosed) {
+				err = errors.Join(err, e)
+			}
+		}
+	}
+	t.feed.Unwatch()
+	return errors.Join(err, t.obj.Close())
+}
+
+// adopt registers a handle, to be closed with this one.
+func (t *Raw) adopt(h handle) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		return t.obj.Wrap(errs.ErrClosed)
+	}
+	t.made[h] = struct{}{}
+	return nil
+}
+
+func (t *Raw) disown(h handle) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.made, h)
+}
