@@ -22,12 +22,13 @@ const (
 	Array     Kind = 11
 	Store     Kind = 12
 	Topic     Kind = 13
+	Channel   Kind = 14
 )
 
 var kinds = [...]string{
 	Queue: "queue", Pipe: "pipe", Listener: "listener",
 	Mutex: "mutex", RWMutex: "rwmutex", Semaphore: "semaphore", Cond: "cond", Event: "event", Barrier: "barrier",
-	Value: "value", Array: "array", Store: "store", Topic: "topic",
+	Value: "value", Array: "array", Store: "store", Topic: "topic", Channel: "channel",
 }
 
 func (k Kind) String() string {
