@@ -1,0 +1,280 @@
+package proc
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/shiplap-ipc/shiplap"
+)
+
+// guardian is the process that starts the children and survives the manager for as long as it takes to end them.
+type guardian struct {
+	conn    *net.UnixConn
+	null    *os.File
+	manager int // pidfd, or -1
+	ooms    oomCounter
+
+	mu     sync.Mutex
+	some   *sync.Cond   // there is a child, or ending
+	kids   map[int]*kid // leaders of groups that were not reaped
+	groups map[int]*kid // groups whose leader was
+	byID   map[uint64]*kid
+	ending bool
+	sweep  bool
+}
+
+type kid struct {
+	id     uint64
+	pid    int
+	polite bool // its group was asked to stop: what is left when the leader ends may finish
+	killed bool // by us
+	ooms   uint64
+}
+
+// runGuardian is the guardian's program.
+func runGuardian() (code int) {
+	// The kernel ends the children when the thread ends that started them: this one, which never does.
+	runtime.LockOSThread()
+	// Whoever signals the manager's group means the manager. Caught, not ignored: ignoring would be inherited.
+	signal.Notify(make(chan os.Signal, 1), unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2,
+		unix.SIGALRM, unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU, unix.SIGPIPE)
+	fail := func(err error) int {
+		fmt.Fprintln(os.Stderr, "shiplap guardian:", err)
+		return 1
+	}
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return fail(fmt.Errorf("become a subreaper: %w", err))
+	}
+	conn, err := connOf(os.NewFile(guardianFD, "manager"))
+	if err != nil {
+		return fail(err)
+	}
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		return fail(err)
+	}
+	g := &guardian{conn: conn, null: null, ooms: findOOMCounter("/proc/self/cgroup", "/sys/fs/cgroup"), sweep: true,
+		kids: map[int]*kid{}, groups: map[int]*kid{}, byID: map[uint64]*kid{}}
+	g.some = sync.NewCond(&g.mu)
+	if g.manager, err = unix.PidfdOpen(os.Getppid(), 0); err != nil {
+		g.manager = -1
+	}
+	go g.reap()
+	for {
+		var o order
+		files, err := readFrame(conn, &o)
+		if err != nil {
+			g.end()
+			select {} // the reaper exits
+		}
+		g.obey(o, files)
+		closeAll(files)
+	}
+}
+
+func (g *guardian) obey(o order, files []*os.File) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch o.Kind {
+	case orderStart:
+		g.start(o, files)
+	case orderSignal, orderStop:
+		if k := g.byID[o.ID]; k != nil {
+			k.polite = k.polite || o.Kind == orderStop
+			k.signal(unix.Signal(o.Signal))
+			if o.Kind == orderStop {
+				k.signal(unix.SIGCONT) // a stopped one could not obey
+			}
+		}
+	case orderBye:
+		g.sweep = false
+	}
+}
+
+func (g *guardian) start(o order, files []*os.File) {
+	fds := []uintptr{g.null.Fd()}
+	for _, f := range files {
+		fds = append(fds, f.Fd())
+	}
+	k := &kid{id: o.ID, ooms: g.ooms.read()}
+	pid, err := syscall.ForkExec(o.Path, o.Argv, &syscall.ProcAttr{Dir: o.Dir, Env: o.Env, Files: fds,
+		Sys: &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}})
+	if err != nil {
+		errno, ok := err.(syscall.Errno)
+		if !ok {
+			errno = syscall.EINVAL
+		}
+		g.report(report{Kind: reportStarted, ID: o.ID, Errno: int(errno)})
+		return
+	}
+	k.pid = pid
+	g.kids[pid], g.byID[o.ID] = k, k
+	g.report(report{Kind: reportStarted, ID: o.ID, Pid: pid})
+	g.some.Signal()
+}
+
+// signal signals the group. Its number is not given to others: an unreaped leader or a member holds it.
+func (k *kid) signal(s unix.Signal) {
+	k.killed = k.killed || s == unix.SIGKILL
+	_ = unix.Kill(-k.pid, s)
+}
+
+// report fails only when the manager is gone, which the reader finds, too.
+func (g *guardian) report(r report) { _ = writeFrame(g.conn, r) }
+
+// reap waits for children, ours and those that came to us, until the end.
+func (g *guardian) reap() {
+	for {
+		// Only looking: a group is to be killed while its leader still holds its number.
+		err := unix.Waitid(unix.P_ALL, 0, nil, unix.WEXITED|unix.WNOWAIT, nil)
+		g.mu.Lock()
+		switch {
+		case err == unix.ECHILD && g.ending:
+			g.finish()
+		case err == unix.ECHILD:
+			if len(g.kids) == 0 {
+				g.some.Wait()
+			}
+		case err == nil:
+			g.collect()
+			if g.ending && len(g.kids) == 0 {
+				killChildren()
+			}
+		}
+		g.mu.Unlock()
+	}
+}
+
+func (g *guardian) collect() {
+	for pid, k := range g.kids {
+		var si unix.Siginfo
+		if unix.Waitid(unix.P_PID, pid, &si, unix.WEXITED|unix.WNOWAIT|unix.WNOHANG, nil) == nil && si.Signo != 0 {
+			g.leaderEnded(k)
+		}
+	}
+	for {
+		var status unix.WaitStatus
+		var use unix.Rusage
+		pid, err := unix.Wait4(-1, &status, unix.WNOHANG, &use)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil || pid <= 0 {
+			break
+		}
+		if k := g.kids[pid]; k != nil { // it ended just now
+			g.reaped(k, status, use)
+		}
+	}
+	for _, k := range g.groups {
+		g.lookForRest(k)
+	}
+}
+
+// leaderEnded is for one that ended and was not reaped.
+func (g *guardian) leaderEnded(k *kid) {
+	if !k.polite || g.ending {
+		_ = unix.Kill(-k.pid, unix.SIGKILL) // k.killed stays: the leader was dead already
+	}
+	var status unix.WaitStatus
+	var use unix.Rusage
+	for {
+		_, err := unix.Wait4(k.pid, &status, 0, &use)
+		if err == nil {
+			break
+		}
+		if err != unix.EINTR {
+			return
+		}
+	}
+	g.reaped(k, status, use)
+}
+
+func (g *guardian) reaped(k *kid, status unix.WaitStatus, use unix.Rusage) {
+	delete(g.kids, k.pid)
+	g.groups[k.pid] = k
+	g.report(report{Kind: reportExited, ID: k.id, Pid: k.pid, Status: uint32(status),
+		User: use.Utime.Nano(), System: use.Stime.Nano(), MaxRSS: int64(use.Maxrss) << 10,
+		OOM: status.Signaled() && status.Signal() == unix.SIGKILL && !k.killed && g.ooms.read() > k.ooms})
+	if !k.polite || g.ending {
+		_ = unix.Kill(-k.pid, unix.SIGKILL)
+	}
+	g.lookForRest(k)
+}
+
+func (g *guardian) lookForRest(k *kid) {
+	if unix.Kill(-k.pid, 0) == unix.ESRCH {
+		delete(g.groups, k.pid)
+		delete(g.byID, k.id)
+		g.report(report{Kind: reportGone, ID: k.id, Pid: k.pid})
+	}
+}
+
+// end begins to end everything.
+func (g *guardian) end() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.ending = true
+	for _, k := range g.byID {
+		k.signal(unix.SIGKILL)
+	}
+	if len(g.kids) == 0 {
+		killChildren()
+	}
+	g.some.Signal()
+}
+
+// finish is called when no descendant is left: each would be a child by now.
+func (g *guardian) finish() {
+	if g.sweep {
+		if g.manager >= 0 {
+			// It holds what it holds until it ended; the socket closed a little earlier.
+			_, _ = unix.Poll([]unix.PollFd{{Fd: int32(g.manager), Events: unix.POLLIN}}, int(sweepPatience.Milliseconds()))
+		}
+		dir, name := os.Getenv(EnvDir), os.Getenv(EnvDomain)
+		if names, _ := shiplap.Domains(dir); slices.Contains(names, name) {
+			if d, err := shiplap.Join(name, &shiplap.Options{Dir: dir}); err == nil { // which sweeps
+				_ = d.Close()
+			}
+		}
+	}
+	os.Exit(0)
+}
+
+const sweepPatience = 2 * time.Second
+
+// killChildren kills those whose parent we are; what they leave behind comes to us next.
+func killChildren() {
+	self := os.Getpid()
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, path := range stats {
+		if pid, ppid := parentIn(path); ppid == self {
+			_ = unix.Kill(pid, unix.SIGKILL)
+		}
+	}
+}
+
+// parentIn reads a file like /proc/1/stat; zeros say that the process is gone.
+func parentIn(path string) (pid, ppid int) {
+	b, _ := os.ReadFile(path)
+	text := string(b)
+	pid, _ = strconv.Atoi(strings.Fields(text + " x")[0])
+	fields := strings.Fields(text[strings.LastIndexByte(text, ')')+1:]) // the name before may contain anything
+	if len(fields) < 2 {
+		return 0, 0
+	}
+	ppid, _ = strconv.Atoi(fields[1])
+	return pid, ppid
+}

@@ -1,0 +1,149 @@
+package proc
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/shiplap-ipc/shiplap/internal/errs"
+)
+
+// process is a spec and what became of it. While it is not at rest, a goroutine, its keeper, looks after it.
+type process struct {
+	m    *Manager
+	spec Spec
+	turn sync.Mutex // of those who write to spec.Output
+	ends ends       // under the manager's lock
+
+	mu      sync.Mutex
+	st      State
+	changed chan struct{} // closed at the next change
+	keeper  *keeper       // nil at rest
+	life    *life         // nil when it does not run
+	retired bool
+}
+
+// keeper is from a start to rest.
+type keeper struct {
+	ctx     context.Context // ends when it is told to stop
+	stop    context.CancelFunc
+	now     chan struct{} // start now, whatever the back-off says
+	done    chan struct{}
+	problem error // why the first start failed, if it did
+	again   bool  // Restart started it
+	ready   bool  // it was, once
+}
+
+func newProcess(m *Manager, s Spec) *process {
+	target := "func " + s.Func
+	if s.Func == "" {
+		target = strings.Join(s.Command, " ")
+	}
+	return &process{m: m, spec: s, changed: make(chan struct{}),
+		st: State{Name: s.Name, Target: target, Phase: Stopped, Since: time.Now()}}
+}
+
+func (p *process) state() State {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.st
+}
+
+// set changes the state under the lock, and wakes who waits for that.
+func (p *process) set(f func(*State)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.setLocked(f)
+}
+
+func (p *process) setLocked(f func(*State)) {
+	phase := p.st.Phase
+	f(&p.st)
+	if p.st.Phase != phase {
+		p.st.Since = time.Now()
+	}
+	close(p.changed)
+	p.changed = make(chan struct{})
+}
+
+// await waits until f reports true.
+func (p *process) await(ctx context.Context, f func(State, *keeper) bool) error {
+	for {
+		p.mu.Lock()
+		ok, changed := f(p.st, p.keeper), p.changed
+		p.mu.Unlock()
+		if ok {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for process %q: %w", p.spec.Name, context.Cause(ctx))
+		}
+	}
+}
+
+func (p *process) retire() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.retired = p.retired || p.keeper == nil
+	return p.retired
+}
+
+func (p *process) signal(s syscall.Signal) error {
+	p.mu.Lock()
+	l := p.life
+	p.mu.Unlock()
+	if l == nil {
+		return fmt.Errorf("process %q does not run: %w", p.spec.Name, os.ErrProcessDone)
+	}
+	g, err := p.m.guarded()
+	if err == nil {
+		g.signal(l, orderSignal, s)
+	}
+	return err
+}
+
+// launch makes it run, if it does not. deps must be ready first.
+func (p *process) launch(deps []*process, again bool) (*keeper, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.retired {
+		return nil, fmt.Errorf("process %q was removed: %w", p.spec.Name, errs.ErrNotExist)
+	}
+	if k := p.keeper; k != nil {
+		if k.ctx.Err() != nil {
+			return nil, fmt.Errorf("process %q is being stopped: %w", p.spec.Name, errs.ErrBusy)
+		}
+		select {
+		case k.now <- struct{}{}:
+		default:
+		}
+		return k, nil
+	}
+	k := &keeper{now: make(chan struct{}, 1), done: make(chan struct{}), again: again}
+	k.ctx, k.stop = context.WithCancel(context.Background())
+	p.keeper = k
+	p.setLocked(func(s *State) {
+		s.Phase, s.Restarts, s.InARow, s.Problem = Waiting, 0, 0, ""
+	})
+	go p.keep(k, deps)
+	return k, nil
+}
+
+// halt tells it to stop, and returns what is closed when it did.
+func (p *process) halt() <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.keeper == nil {
+		return closedChan
+	}
+	p.keeper.stop()
+	return p.keeper.done
+}
+
+var closedChan = func() chan struct{} { c := make(chan struct{}); close(c); return c }()

@@ -1,0 +1,226 @@
+package proc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/shiplap-ipc/shiplap/internal/errs"
+)
+
+// Start starts processes, and those that they start after, and waits until all of them are ready (jobs: until they
+// succeeded). Those that run already are left alone; one in back-off is started now. An error says which could not be
+// started, or failed before it was ready: its policy may start it again all the same. When the context ends, only the waiting does.
+func (m *Manager) Start(ctx context.Context, names ...string) error {
+	if len(names) == 0 {
+		return nil
+	}
+	return m.start(ctx, names)
+}
+
+// StartAll starts all processes: see Start.
+func (m *Manager) StartAll(ctx context.Context) error { return m.start(ctx, nil) }
+
+func (m *Manager) start(ctx context.Context, names []string) error {
+	wanted, err := m.some(names)
+	if err != nil {
+		return err
+	}
+	plan, err := m.plan(wanted)
+	if err != nil {
+		return err
+	}
+	return m.launch(ctx, plan, false)
+}
+
+// launch starts processes that stand in order, and waits until they are ready. Those not in the plan are not waited for.
+func (m *Manager) launch(ctx context.Context, plan []*process, again bool) error {
+	m.mu.Lock()
+	closed := m.closed
+	m.mu.Unlock()
+	if closed {
+		return m.closedErr()
+	}
+	keepers := make([]*keeper, len(plan))
+	for i, p := range plan {
+		var deps []*process
+		for _, d := range plan[:i] {
+			if slices.Contains(p.spec.After, d.spec.Name) {
+				deps = append(deps, d)
+			}
+		}
+		for {
+			k, err := p.launch(deps, again)
+			if errors.Is(err, errs.ErrBusy) { // on its way to rest
+				select {
+				case <-p.halt():
+					continue
+				case <-ctx.Done():
+					return fmt.Errorf("waiting for process %q to stop: %w", p.spec.Name, context.Cause(ctx))
+				}
+			}
+			if err != nil {
+				return err
+			}
+			keepers[i] = k
+			break
+		}
+	}
+	for i, p := range plan {
+		k := keepers[i]
+		var problem error
+		var stopped bool
+		err := p.await(ctx, func(s State, now *keeper) bool {
+			problem, stopped = k.problem, now != k && !k.ready && s.Phase == Stopped
+			return k.ready || k.problem != nil || now != k
+		})
+		if err != nil {
+			return err
+		}
+		if problem != nil {
+			return fmt.Errorf("process %q: %w", p.spec.Name, problem)
+		}
+		if stopped {
+			return fmt.Errorf("process %q was stopped before it was ready: %w", p.spec.Name, errs.ErrClosed)
+		}
+	}
+	return nil
+}
+
+// plan is wanted and everything they start after, in an order in which they can be started.
+func (m *Manager) plan(wanted []*process) (plan []*process, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var path []string
+	var visit func(p *process) error
+	visit = func(p *process) error {
+		if slices.Contains(plan, p) {
+			return nil
+		}
+		if i := slices.Index(path, p.spec.Name); i >= 0 {
+			return fmt.Errorf("processes start after each other: %s: %w", strings.Join(append(path[i:], p.spec.Name), " after "), errs.ErrConflict)
+		}
+		path = append(path, p.spec.Name)
+		for _, name := range p.spec.After {
+			d := m.procs[name]
+			if d == nil {
+				return fmt.Errorf("process %q starts after another one: %w", p.spec.Name, m.unknown(name))
+			}
+			if err := visit(d); err != nil {
+				return err
+			}
+		}
+		path = path[:len(path)-1]
+		plan = append(plan, p)
+		return nil
+	}
+	for _, p := range wanted {
+		if err := visit(p); err != nil {
+			return nil, err
+		}
+	}
+	return plan, nil
+}
+
+// Stop asks processes to stop, kills what does not in time, and waits until they are at rest. Each is stopped when those of
+// them that start after it are; processes that were not named go on. When the context ends, only the waiting does.
+func (m *Manager) Stop(ctx context.Context, names ...string) error {
+	if len(names) == 0 {
+		return nil
+	}
+	all, err := m.some(names)
+	if err != nil {
+		return err
+	}
+	return m.stop(ctx, all)
+}
+
+// StopAll stops all processes, those first that started last: see Stop.
+func (m *Manager) StopAll(ctx context.Context) error {
+	all, err := m.some(nil)
+	if err != nil {
+		return err
+	}
+	return m.stop(ctx, all)
+}
+
+func (m *Manager) stop(ctx context.Context, all []*process) error {
+	done := make([]chan struct{}, len(all))
+	for i := range all {
+		done[i] = make(chan struct{})
+	}
+	problems := make([]error, len(all))
+	var wg sync.WaitGroup
+	for i, p := range all {
+		wg.Go(func() {
+			defer close(done[i])
+			for j, later := range all {
+				// Of two that start after each other, which never ran, neither waits.
+				if j != i && slices.Contains(later.spec.After, p.spec.Name) && !slices.Contains(p.spec.After, later.spec.Name) {
+					select {
+					case <-done[j]:
+					case <-ctx.Done():
+					}
+				}
+			}
+			if ctx.Err() == nil {
+				select {
+				case <-p.halt():
+					return
+				case <-ctx.Done():
+				}
+			}
+			problems[i] = fmt.Errorf("waiting for process %q to stop: %w", p.spec.Name, context.Cause(ctx))
+		})
+	}
+	wg.Wait()
+	return errors.Join(problems...)
+}
+
+// Restart stops processes, or all if none are named, and starts them again: see Stop and Start. Those that do not run are
+// started.
+func (m *Manager) Restart(ctx context.Context, names ...string) error {
+	all, err := m.some(names)
+	if err != nil {
+		return err
+	}
+	plan, err := m.plan(all)
+	if err != nil {
+		return err
+	}
+	plan = slices.DeleteFunc(plan, func(p *process) bool { return !slices.Contains(all, p) })
+	for _, p := range plan {
+		m.runHooks(&m.hooks.beforeRestart, p.spec.Name)
+	}
+	if err := m.stop(ctx, plan); err != nil {
+		return err
+	}
+	return m.launch(ctx, plan, true)
+}
+
+// Wait waits until processes, or all if none are named, are at rest. The error is of those that failed.
+func (m *Manager) Wait(ctx context.Context, names ...string) error {
+	all, err := m.some(names)
+	if err != nil {
+		return err
+	}
+	var problems []error
+	for _, p := range all {
+		var last State
+		if err := p.await(ctx, func(s State, k *keeper) bool { last = s; return k == nil }); err != nil {
+			return err
+		}
+		if last.Phase == Failed {
+			problems = append(problems, fmt.Errorf("process %q: %w", p.spec.Name, failure(last)))
+		}
+	}
+	return errors.Join(problems...)
+}
+
+// failure is the problem of a failed process as an ErrFailed.
+func failure(s State) error {
+	return fmt.Errorf("%w%s", ErrFailed, strings.TrimPrefix(": "+s.Problem, ": "+ErrFailed.Error()))
+}
