@@ -15,3 +15,9 @@ TEXT ·prefetchWrite(SB), NOSPLIT, $0-8
 	MOVD p+0(FP), R0
 	PRFM (R0), PSTL1KEEP
 	RET
+
+// func prefetchRead(p unsafe.Pointer)
+TEXT ·prefetchRead(SB), NOSPLIT, $0-8
+	MOVD p+0(FP), R0
+	PRFM (R0), PLDL1KEEP
+	RET

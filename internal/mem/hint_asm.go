@@ -9,3 +9,6 @@ func pause(n uint32)
 
 //go:noescape
 func prefetchWrite(p unsafe.Pointer)
+
+//go:noescape
+func prefetchRead(p unsafe.Pointer)

@@ -10,3 +10,5 @@ import (
 func pause(uint32) { runtime.Gosched() }
 
 func prefetchWrite(unsafe.Pointer) {}
+
+func prefetchRead(unsafe.Pointer) {}

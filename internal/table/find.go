@@ -1,0 +1,198 @@
+package table
+
+// place is where a key is, or would be, for the holder of the lock.
+type place struct {
+	hash   uint64
+	bucket int    // offset of the bucket
+	head   uint64 // its head
+	slot   int    // offset of the slot that has the key; 0: none
+	word   uint64 // what is in it
+	e      entryHeader
+	alive  bool
+
+	free int // offset of a free slot; 0: none
+	last int // offset of the head or link that names no overflow bucket
+
+	over  int // offset of the first slot of the overflow bucket that has the key; 0: the bucket itself has it
+	from  int // offset of the head or link that names it
+	alone bool
+}
+
+// find looks for a key with hash h.
+func (t *Table) find(key string, h uint64, now *int64) (p place, err error) {
+	err = t.walk(h, &p, func(word uint64) (e entryHeader, ok bool, err error) {
+		if word>>tagShift != h>>tagShift {
+			return e, false, nil
+		}
+		if e, ok = t.entry(word); !ok {
+			return e, false, corrupt("a slot points to granule %d, where no entry is", uint32(word))
+		}
+		return e, e.key == len(key) && t.span.EqualString(e.keyAt(), key), nil
+	})
+	if p.slot != 0 {
+		p.alive = t.alive(&p.e, now)
+	}
+	return p, err
+}
+
+// findBlock looks for the slot that points to the entry at granule g.
+func (t *Table) findBlock(g uint32) (p place, ok bool, err error) {
+	e, ok := t.entry(uint64(g))
+	if !ok || e.key > MaxKey {
+		return p, false, nil
+	}
+	key := make([]byte, e.key)
+	t.span.LoadBytes(key, e.keyAt())
+	err = t.walk(t.hash(string(key)), &p, func(word uint64) (entryHeader, bool, error) { return e, uint32(word) == g, nil })
+	return p, p.slot != 0, err
+}
+
+// walk goes through the slots of a bucket until is says that a word is the one.
+func (t *Table) walk(h uint64, p *place, is func(word uint64) (entryHeader, bool, error)) error {
+	p.hash, p.bucket = h, t.bucket(h)
+	p.head = t.span.U64(p.bucket).Load()
+	s, from, link, over := t.mainSlots(p.bucket), p.bucket, p.head, 0
+	for hops := 0; ; hops++ {
+		used, here := 0, false
+		for i := range s.n {
+			at := s.at + 8*i
+			word := t.span.U64(at).Load()
+			if uint32(word) == 0 {
+				if p.free == 0 {
+					p.free = at
+				}
+				continue
+			}
+			used++
+			if p.slot != 0 {
+				continue
+			}
+			e, ok, err := is(word)
+			if err != nil {
+				return err
+			}
+			if ok {
+				p.slot, p.word, p.e, p.over, p.from, here = at, word, e, over, from, true
+			}
+		}
+		if here {
+			p.alone = used == 1
+			return nil
+		}
+		if over != 0 {
+			from = s.linkAt()
+		}
+		if link>>32 == 0 {
+			p.last = from
+			return nil
+		}
+		if hops > longest {
+			return corrupt("a bucket has more than %d overflow buckets", longest)
+		}
+		var ok bool
+		if s, ok = t.over(link); !ok {
+			return corrupt("a bucket's overflow is at granule %d, where no bucket is", link>>32)
+		}
+		over = s.at
+		link = t.span.U64(s.linkAt()).Load()
+	}
+}
+
+// removal adds to a row that the entry at p goes: its slot becomes free, and an overflow bucket that has nothing else is taken
+// out of the chain. The blocks get into the holder's hands, or among the spare ones.
+func (t *Table) removal(r *row, p *place) {
+	head := p.head
+	r.add(p.slot, 0)
+	unlinked := uint64(0)
+	if p.over != 0 && p.alone {
+		next := t.span.U64(slots{at: p.over}.linkAt()).Load() >> 32 << 32
+		if p.from == p.bucket {
+			head = next | uint64(uint32(head))
+		} else {
+			r.add(p.from, next)
+		}
+		unlinked = uint64((p.over - 16) / Granule)
+	}
+	r.add(p.bucket, step(head))
+	t.count(r, &p.e, nil, unlinked != 0, false)
+	if at := spareAt(p.e.size); p.e.size <= maxSpare && t.span.U64(at).Load() == 0 {
+		r.add(at, uint64(p.e.at/Granule))
+	} else {
+		r.add(offPending, uint64(p.e.at/Granule))
+	}
+	if unlinked != 0 {
+		r.add(offPending+8, unlinked)
+	}
+}
+
+// step raises the sequence number in a bucket's head.
+func step(head uint64) uint64 { return head>>32<<32 | uint64(uint32(head)+1) }
+
+// announce adds to a row that a bucket changes, as one revision.
+func (t *Table) announce(r *row, bucket int) (rev uint64) {
+	rev = t.revision.Load() + 1
+	r.add(t.logAt(rev), rev<<32|uint64(bucket-t.buckets)/bucketSize)
+	r.add(offRevision, rev)
+	return rev
+}
+
+func (t *Table) logAt(rev uint64) int { return ctlEnd + int(rev&(t.geo.Log-1))*8 }
+
+// all stands in the change log for every bucket.
+const all = 1<<32 - 1
+
+// count adds to a row how the counters change when old goes and new comes.
+func (t *Table) count(r *row, old, new *entryHeader, overflowGoes, overflowComes bool) {
+	c, x := t.counts.Load(), t.extras.Load()
+	live, cleared, expiring, over := uint32(c), uint32(c>>32), uint32(x), uint32(x>>32)
+	if old != nil {
+		if old.rev > t.cleared.Load() {
+			live--
+		} else {
+			cleared--
+		}
+		if old.expires != 0 {
+			expiring--
+		}
+	}
+	if new != nil {
+		live++
+		if new.expires != 0 {
+			expiring++
+		}
+	}
+	if overflowGoes {
+		over--
+	}
+	if overflowComes {
+		over++
+	}
+	if v := uint64(live) | uint64(cleared)<<32; v != c {
+		r.add(offCounts, v)
+	}
+	if v := uint64(expiring) | uint64(over)<<32; v != x {
+		r.add(offExtras, v)
+	}
+}
+
+// remove deletes the entry at p, and frees what it took.
+func (t *Table) remove(p *place) (rev uint64) {
+	r := t.begin()
+	t.removal(r, p)
+	rev = t.announce(r, p.bucket)
+	r.commit()
+	t.settlePending() // what is wrong there keeps the next one from changing anything; this change has happened
+	return rev
+}
+
+// settlePending frees the blocks in the holder's hands. If it fails, they stay there.
+func (t *Table) settlePending() error {
+	for i, p := range t.pending {
+		if p.Load() != 0 {
+			if err := t.release(i); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,313 @@
+package table
+
+import (
+	"context"
+	"errors"
+	"math/bits"
+	"slices"
+	"time"
+
+	"github.com/shiplap-ipc/shiplap/internal/errs"
+	"github.com/shiplap-ipc/shiplap/internal/mem"
+)
+
+// Format says what the bytes of a value are.
+type Format uint8
+
+// Formats. Unknown ones are bytes.
+const (
+	Bytes Format = 0 // whatever the user gave: text, decimal numbers, anything
+	CBOR  Format = 1
+	JSON  Format = 2
+)
+
+func (f Format) String() string {
+	switch f {
+	case CBOR:
+		return "cbor"
+	case JSON:
+		return "json"
+	}
+	return "bytes"
+}
+
+// MarshalText lets a Format stand in JSON as its name.
+func (f Format) MarshalText() ([]byte, error) { return []byte(f.String()), nil }
+
+// Meta is an entry without its key and value.
+type Meta struct {
+	Revision uint64
+	Expires  int64 // Unix ns, 0: never
+	Format   Format
+}
+
+// Entry is a key and what it has.
+type Entry struct {
+	Key   string
+	Value []byte
+	Meta
+}
+
+// entryHeader are the words of an entry that stands at an offset, checked against the bounds of its block.
+type entryHeader struct {
+	at      int
+	rev     uint64
+	expires uint64
+	size    uint32 // granules
+	key     int    // lengths
+	value   int
+	format  Format
+}
+
+func (e *entryHeader) keyAt() int   { return e.at + entryHead }
+func (e *entryHeader) valueAt() int { return e.at + entryHead + pad(e.key) }
+func (e *entryHeader) meta() Meta   { return Meta{e.rev, int64(e.expires), e.format} }
+
+// alive: neither cleared nor expired. now is asked for only if need be.
+func (t *Table) alive(e *entryHeader, now *int64) bool {
+	return e.rev > t.cleared.Load() && !t.expired(e, now)
+}
+
+func (t *Table) expired(e *entryHeader, now *int64) bool {
+	if e.expires == 0 {
+		return false
+	}
+	if *now == 0 {
+		*now = t.now()
+	}
+	return uint64(*now) >= e.expires
+}
+
+// entry reads the header of the entry that a slot points to. Without the lock it may be anything: what is wrong then
+// counts only if the bucket has not changed meanwhile.
+func (t *Table) entry(slot uint64) (e entryHeader, ok bool) {
+	g := uint32(slot)
+	if g < t.heap || g >= t.end {
+		return e, false
+	}
+	e.at = int(g) * Granule
+	w := uint32(t.span.U64(e.at).Load())
+	size := w & sizeMask
+	if w>>stateShift != entry || size == 0 || size > t.end-g {
+		return e, false
+	}
+	l := t.span.U64(e.at + 24).Load()
+	e.key, e.format, e.value = int(l&0xffffff), Format(l>>24), int(l>>32)
+	if entryHead+pad(e.key)+e.value > int(size)*Granule {
+		return e, false
+	}
+	e.size = size
+	e.rev, e.expires = t.span.U64(e.at+8).Load(), t.span.U64(e.at+16).Load()
+	return e, true
+}
+
+// row of slots: a bucket, or an overflow bucket.
+type slots struct{ at, n int }
+
+const mainSlots, overSlots = 7, 6
+
+func (t *Table) mainSlots(bucket int) slots { return slots{bucket + 8, mainSlots} }
+
+// over is the overflow bucket that a head or a link names; ok is false where there can be none.
+func (t *Table) over(link uint64) (s slots, ok bool) {
+	g := uint32(link >> 32)
+	if g < t.heap || g >= t.end {
+		return s, false
+	}
+	w := uint32(t.span.U64(int(g) * Granule).Load())
+	return slots{int(g)*Granule + 16, overSlots}, w == 1|overflow<<stateShift
+}
+
+// linkAt is the word of an overflow bucket that names the next one.
+func (s slots) linkAt() int { return s.at - 8 }
+
+// longest bounds a chain of overflow buckets. There is a bucket for every bucketPer bytes of the file, hence for that many
+// granules of the heap: more than that many keys in one bucket is not chance.
+const longest = 4096
+
+type result int
+
+const (
+	found result = iota
+	missing
+	changed // by a writer, while it was read
+	wrong
+)
+
+// look searches for a key once. want says that the value is wanted.
+func (t *Table) look(dst []byte, key string, h uint64, want bool) ([]byte, Meta, result) {
+	line := t.span.Line(t.bucket(h))
+	head := &line[0]
+	seen := head.Load()
+	words, link := line[1:], seen
+	for hops := 0; ; hops++ {
+		// Which slot it is nobody can predict: so they are compared without branches.
+		var vs [mainSlots]uint64
+		mask := uint(0)
+		for i := range words {
+			v := words[i].Load()
+			vs[i%mainSlots] = v
+			mask |= uint((v>>tagShift^h>>tagShift)-1) >> 63 << i
+		}
+		for ; mask != 0; mask &= mask - 1 {
+			i := bits.TrailingZeros(mask) % mainSlots
+			v := vs[i]
+			g := uint32(v)
+			if g < t.heap || g >= t.end {
+				if g == 0 {
+					continue
+				}
+				return dst, Meta{}, unchanged(head, seen, wrong)
+			}
+			at := int(g) * Granule
+			e := t.span.Line(at)
+			if want {
+				t.span.Prefetch(at + Granule)
+			}
+			// Where the value is follows from the key that is looked for: the processor need not wait for the lengths.
+			valueAt := entryHead + pad(len(key))
+			w, l := uint32(e[0].Load()), e[3].Load()
+			size, n := w&sizeMask, int(l>>32)
+			if w>>stateShift != entry || size == 0 || size > t.end-g || valueAt+n > int(size)*Granule && int(l&0xffffff) == len(key) {
+				return dst, Meta{}, unchanged(head, seen, wrong)
+			}
+			if int(l&0xffffff) != len(key) || !t.span.EqualString(at+entryHead, key) {
+				continue
+			}
+			m := Meta{e[1].Load(), int64(e[2].Load()), Format(l >> 24)}
+			if m.Revision <= t.cleared.Load() || m.Expires != 0 && t.now() >= m.Expires {
+				return dst, Meta{}, unchanged(head, seen, missing)
+			}
+			if want {
+				if cap(dst)-len(dst) < n {
+					if head.Load() != seen { // before a length is believed that may be torn
+						return dst, Meta{}, changed
+					}
+					dst = slices.Grow(dst, n)
+				}
+				t.span.LoadBytes(dst[len(dst):len(dst)+n], at+valueAt)
+				dst = dst[:len(dst)+n]
+			}
+			if head.Load() != seen {
+				return dst, Meta{}, changed
+			}
+			if t.geo.Evict && v&slotUsed == 0 {
+				words[i].CAS(v, v|slotUsed)
+			}
+			return dst, m, found
+		}
+		if link>>32 == 0 {
+			return dst, Meta{}, unchanged(head, seen, missing)
+		}
+		s, ok := t.over(link)
+		if !ok || hops >= longest || hops%64 == 63 && head.Load() != seen {
+			return dst, Meta{}, unchanged(head, seen, wrong)
+		}
+		o := t.span.Line(s.at - 16)
+		words, link = o[2:], o[1].Load()
+	}
+}
+
+// unchanged is r if the bucket has not changed since its head was seen.
+func unchanged(head *mem.U64, seen uint64, r result) result {
+	if head.Load() != seen {
+		return changed
+	}
+	return r
+}
+
+// Hash is the hash of a key, and has its bucket fetched. The memory need not be there.
+func (t *Table) Hash(key string) uint64 {
+	h := t.hash(key)
+	t.span.Prefetch(t.bucket(h))
+	return h
+}
+
+// Append appends the value of a key to dst; errs.ErrNotExist if it has none. h is the key's Hash.
+func (t *Table) Append(dst []byte, key string, h uint64) (out []byte, m Meta, err error) {
+	return t.get(dst, key, h, true)
+}
+
+// Stat is Append without the value.
+func (t *Table) Stat(key string) (Meta, error) {
+	_, m, err := t.get(nil, key, t.hash(key), false)
+	return m, err
+}
+
+func (t *Table) get(dst []byte, key string, h uint64, want bool) ([]byte, Meta, error) {
+	out, m, r := t.look(dst, key, h, want)
+	switch r {
+	case found:
+		return out, m, nil
+	case missing:
+		return dst, Meta{}, errs.ErrNotExist
+	}
+	return t.getAgain(dst, key, h, want)
+}
+
+func (t *Table) getAgain(dst []byte, key string, h uint64, want bool) (out []byte, m Meta, err error) {
+	r := changed
+	err = t.again(func() result {
+		out, m, r = t.look(dst, key, h, want)
+		return r
+	})
+	if err == nil && r == missing {
+		err = errs.ErrNotExist
+	}
+	if err != nil {
+		return dst, Meta{}, err
+	}
+	return out, m, nil
+}
+
+const (
+	patience  = 5 * time.Second       // with buckets that never stand still, and whose writers never let go
+	lockSlice = 50 * time.Millisecond // long enough to stand in line (package wordlock)
+	freeTries = 8
+)
+
+// again reads until it gets something that stood still. A living writer may be faster, with a large value, for ever: so
+// the lock has to help. Whoever holds that may be stopped: but then nothing changes.
+func (t *Table) again(read func() result) error {
+	var start time.Time
+	for i := 1; ; i++ {
+		switch read() {
+		case found, missing:
+			return nil
+		case wrong:
+			return corrupt("a bucket, or an entry in it, is not as they are")
+		}
+		if i%freeTries != 0 {
+			if i > 2 {
+				mem.Pause(uint32(i))
+			}
+			continue
+		}
+		if start.IsZero() {
+			start = time.Now()
+		}
+		if done, err := t.readLocked(read); done {
+			return err
+		}
+		if time.Since(start) > patience {
+			return corrupt("a bucket changes all the time, and its writer never lets the lock go")
+		}
+	}
+}
+
+// readLocked reads with the lock, unless that cannot be had for a while.
+func (t *Table) readLocked(read func() result) (done bool, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), lockSlice)
+	defer cancel()
+	if err := t.acquire(ctx); err != nil {
+		return !errors.Is(err, context.DeadlineExceeded), err
+	}
+	defer t.lock.Unlock()
+	switch read() {
+	case found, missing:
+		return true, nil
+	case wrong:
+		return true, corrupt("a bucket, or an entry in it, is not as they are")
+	}
+	return false, nil // changed under the lock
+}

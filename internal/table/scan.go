@@ -1,0 +1,174 @@
+package table
+
+import (
+	"context"
+	"slices"
+)
+
+// query says which entries are wanted, and what of them.
+type query struct {
+	prefix string
+	exact  bool // the prefix is the whole key
+	values bool
+	newer  uint64 // values only of entries with a later revision
+	now    int64
+	buf    []byte
+	room   budget
+}
+
+// budget bounds what is read of a table that may lie: no byte of the heap is met twice.
+type budget struct{ bytes, hops int }
+
+func (t *Table) budget() budget {
+	n := int(t.end - t.heap)
+	return budget{n * Granule, n}
+}
+
+// collect appends the wanted entries of a bucket, as they were at one moment.
+func (t *Table) collect(dst []Entry, bucket int, q *query) ([]Entry, error) {
+	n, room := len(dst), q.room
+	read := func() (r result) {
+		q.room = room
+		dst, r = t.collectOnce(dst[:n], bucket, q)
+		return r
+	}
+	if read() == found {
+		return dst, nil
+	}
+	err := t.again(read)
+	return dst, err
+}
+
+func (t *Table) collectOnce(dst []Entry, bucket int, q *query) ([]Entry, result) {
+	head := t.span.U64(bucket)
+	seen := head.Load()
+	is := func(r result) result {
+		if head.Load() != seen {
+			return changed
+		}
+		return r
+	}
+	s, link := t.mainSlots(bucket), seen
+	for hops := 0; ; hops++ {
+		for i := range s.n {
+			word := t.span.U64(s.at + 8*i).Load()
+			if uint32(word) == 0 {
+				continue
+			}
+			e, ok := t.entry(word)
+			if !ok {
+				return dst, is(wrong)
+			}
+			if e.key < len(q.prefix) || q.exact && e.key != len(q.prefix) ||
+				!t.span.EqualString(e.keyAt(), q.prefix) || !t.alive(&e, &q.now) {
+				continue
+			}
+			if e.key+e.value > 1<<12 && head.Load() != seen { // before lengths are believed that may be torn
+				return dst, changed
+			}
+			if q.room.bytes -= e.key + e.value; q.room.bytes < 0 {
+				return dst, is(wrong)
+			}
+			dst = append(dst, t.copyOut(&e, q))
+		}
+		if link>>32 == 0 {
+			return dst, is(found)
+		}
+		if q.room.hops--; q.room.hops < 0 || hops >= longest || hops%64 == 63 && head.Load() != seen {
+			return dst, is(wrong)
+		}
+		var ok bool
+		if s, ok = t.over(link); !ok {
+			return dst, is(wrong)
+		}
+		link = t.span.U64(s.linkAt()).Load()
+	}
+}
+
+func (t *Table) copyOut(e *entryHeader, q *query) Entry {
+	out := Entry{Meta: e.meta()}
+	if q.exact {
+		out.Key = q.prefix
+	} else {
+		q.buf = slices.Grow(q.buf[:0], e.key)[:e.key]
+		t.span.LoadBytes(q.buf, e.keyAt())
+		out.Key = string(q.buf)
+	}
+	if q.values && e.rev > q.newer {
+		out.Value = make([]byte, e.value)
+		t.span.LoadBytes(out.Value, e.valueAt())
+	}
+	return out
+}
+
+const snapshotTries = 3
+
+// All returns the entries whose keys begin with prefix as they were at one moment, in no order, and the revision of that
+// moment. It reads without the lock, and, if others change the table meanwhile again and again, with it.
+func (t *Table) All(ctx context.Context, prefix string, values bool) (all []Entry, rev uint64, err error) {
+	q := query{prefix: prefix, values: values}
+	for range snapshotTries {
+		if all, rev, err = t.snapshot(ctx, all[:0], &q); err != errAgain {
+			return all, rev, err
+		}
+	}
+	if err := t.acquire(ctx); err != nil {
+		return nil, 0, err
+	}
+	defer t.lock.Unlock()
+	if all, rev, err = t.snapshot(ctx, all[:0], &q); err == errAgain {
+		err = corrupt("somebody changes the table who does not hold its lock")
+	}
+	return all, rev, err
+}
+
+// snapshot reads everything; errAgain if the table changed meanwhile. One change may be half done, as others see it: then its
+// revision is not there yet, and its one key is there or is not. Clearing is seen by its own word.
+func (t *Table) snapshot(ctx context.Context, all []Entry, q *query) ([]Entry, uint64, error) {
+	q.now, q.room = t.now(), t.budget() // one moment for all
+	rev, cleared := t.revision.Load(), t.cleared.Load()
+	for i := range int(t.geo.Buckets) {
+		var err error
+		if all, err = t.collect(all, t.buckets+i*bucketSize, q); err != nil {
+			return nil, 0, err
+		}
+		if i%1024 == 1023 {
+			if t.revision.Load() != rev {
+				return all, 0, errAgain
+			}
+			if ctx.Err() != nil {
+				return nil, 0, context.Cause(ctx)
+			}
+		}
+	}
+	if t.revision.Load() != rev || t.cleared.Load() != cleared {
+		return all, 0, errAgain
+	}
+	return all, rev, nil
+}
+
+// scanned is how many bytes, and buckets, a piece of a Scan has.
+const (
+	scanBytes   = 64 << 10
+	scanBuckets = 1024
+)
+
+// Scan returns the entries whose keys begin with prefix of some buckets from number next on, and the number to go on with, -1 at
+// the end. A key that is there all the time is met once.
+func (t *Table) Scan(ctx context.Context, next int, prefix string) (some []Entry, more int, err error) {
+	if ctx.Err() != nil {
+		return nil, -1, context.Cause(ctx)
+	}
+	q := query{prefix: prefix, values: true, room: t.budget()}
+	bytes := q.room.bytes
+	for i := next; i < int(t.geo.Buckets); i++ {
+		if bytes-q.room.bytes > scanBytes || i-next > scanBuckets {
+			return some, i, nil
+		}
+		q.now = 0
+		if some, err = t.collect(some, t.buckets+i*bucketSize, &q); err != nil {
+			return nil, -1, err
+		}
+	}
+	return some, -1, nil
+}

@@ -1,0 +1,354 @@
+package table
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/shiplap-ipc/shiplap/internal/errs"
+)
+
+// Condition says when a change may happen.
+type Condition uint8
+
+// Conditions.
+const (
+	Always    Condition = iota
+	IfAbsent            // errs.ErrExist if the key has a value
+	IfPresent           // errs.ErrNotExist if it has none
+	IfSame              // errs.ErrConflict unless its revision is Change.Revision
+)
+
+// Expiry says what happens to the time when an entry expires.
+type Expiry uint8
+
+// Expiries.
+const (
+	Never Expiry = iota // it does not expire
+	Keep                // as the old value, if there is one
+	After               // Change.Time ns from now
+	At                  // at Change.Time, Unix ns
+)
+
+// Change is what a write does.
+type Change struct {
+	Condition Condition
+	Revision  uint64
+	Expiry    Expiry
+	Time      int64
+	Format    Format
+}
+
+// Set gives a key a value and returns the revision of that.
+func (t *Table) Set(ctx context.Context, key string, value []byte, c Change) (rev uint64, err error) {
+	if len(key) > MaxKey || len(value) > MaxValue {
+		return 0, tooLarge(len(key), len(value))
+	}
+	o := op{t: t, key: key, hash: t.Hash(key), value: value, c: c}
+	return o.do(ctx)
+}
+
+func tooLarge(key, value int) error {
+	return fmt.Errorf("%w: a key of %d bytes and a value of %d, possible are %d and %d", errs.ErrTooLarge, key, value, MaxKey, MaxValue)
+}
+
+// Expire changes when a key expires.
+func (t *Table) Expire(ctx context.Context, key string, c Change) (rev uint64, err error) {
+	c.Condition = IfPresent
+	o := op{t: t, key: key, hash: t.Hash(key), c: c, same: true}
+	return o.do(ctx)
+}
+
+// Add adds to a decimal number, a missing one being 0, and returns the sum.
+func (t *Table) Add(ctx context.Context, key string, delta int64) (sum int64, rev uint64, err error) {
+	if len(key) > MaxKey {
+		return 0, 0, tooLarge(len(key), 0)
+	}
+	o := op{t: t, key: key, hash: t.Hash(key), c: Change{Expiry: Keep}, add: true, delta: delta}
+	rev, err = o.do(ctx)
+	return o.sum, rev, err
+}
+
+// Delete takes a key away; IfSame compares its revision.
+func (t *Table) Delete(ctx context.Context, key string, c Change) (rev uint64, err error) {
+	rev, err = t.deleteLocked(ctx, key, c)
+	t.event.WakeAll()
+	return rev, err
+}
+
+func (t *Table) deleteLocked(ctx context.Context, key string, c Change) (rev uint64, err error) {
+	h := t.Hash(key)
+	if err := t.acquire(ctx); err != nil {
+		return 0, err
+	}
+	defer t.lock.Unlock()
+	var now int64
+	p, err := t.find(key, h, &now)
+	if err != nil {
+		return 0, err
+	}
+	if !p.alive {
+		return 0, errs.ErrNotExist
+	}
+	if c.Condition == IfSame && p.e.rev != c.Revision {
+		return 0, conflict(p.e.rev, c.Revision)
+	}
+	rev = t.remove(&p)
+	t.bump(offDeletes)
+	t.tidy(&now)
+	return rev, nil
+}
+
+func conflict(have, want uint64) error {
+	return fmt.Errorf("%w: its revision is %d, not %d", errs.ErrConflict, have, want)
+}
+
+// Clear takes all keys away, at once.
+func (t *Table) Clear(ctx context.Context) (rev uint64, err error) {
+	rev, err = t.clearLocked(ctx)
+	t.event.WakeAll()
+	return rev, err
+}
+
+func (t *Table) clearLocked(ctx context.Context) (rev uint64, err error) {
+	if err := t.acquire(ctx); err != nil {
+		return 0, err
+	}
+	defer t.lock.Unlock()
+	rev = t.revision.Load() + 1
+	c := t.counts.Load()
+	r := t.begin()
+	r.add(offCleared, rev)
+	r.add(offCounts, uint64(uint32(c)+uint32(c>>32))<<32)
+	r.add(t.logAt(rev), rev<<32|all)
+	r.add(offRevision, rev)
+	r.commit()
+	t.span.U64(offHand).StoreOrdered(0) // a lap that begins now meets all that was cleared
+	return rev, nil
+}
+
+// bump counts; a death may swallow that.
+func (t *Table) bump(off int) {
+	w := t.span.U64(off)
+	w.StoreOrdered(w.Load() + 1)
+}
+
+// op is a change of one key's value.
+type op struct {
+	t     *Table
+	key   string
+	hash  uint64
+	value []byte
+	c     Change
+	same  bool // the value stays
+	add   bool // the value is a number, to which delta is added
+	delta int64
+	sum   int64
+	text  [24]byte
+	room  room
+	now   int64
+}
+
+func (o *op) do(ctx context.Context) (rev uint64, err error) {
+	for {
+		rev, err = o.locked(ctx)
+		o.t.event.WakeAll()
+		if err != errAgain {
+			return rev, err
+		}
+		if ctx.Err() != nil {
+			return 0, context.Cause(ctx)
+		}
+	}
+}
+
+// errAgain: room is being made, in pieces between which others get the lock.
+var errAgain = errors.New("again")
+
+func (o *op) locked(ctx context.Context) (rev uint64, err error) {
+	t := o.t
+	if err := t.acquire(ctx); err != nil {
+		return 0, err
+	}
+	defer t.lock.Unlock()
+	p, err := t.find(o.key, o.hash, &o.now)
+	if err != nil {
+		return 0, err
+	}
+	if err := o.may(&p); err != nil {
+		return 0, err
+	}
+	value, format, expires, err := o.result(&p)
+	if err != nil {
+		return 0, err
+	}
+	rev, err = o.store(&p, value, format, expires)
+	if err == errNoRoom || err != nil && errors.Is(err, errs.ErrNoSpace) {
+		return 0, o.makeRoom(granules(len(o.key), len(value)), err)
+	}
+	if err != nil {
+		return 0, err
+	}
+	t.bump(offSets)
+	t.tidy(&o.now)
+	return rev, nil
+}
+
+func (o *op) may(p *place) error {
+	switch c := o.c.Condition; {
+	case c == IfAbsent && p.alive:
+		return errs.ErrExist
+	case (c == IfPresent || c == IfSame) && !p.alive:
+		return errs.ErrNotExist
+	case c == IfSame && p.e.rev != o.c.Revision:
+		return conflict(p.e.rev, o.c.Revision)
+	}
+	return nil
+}
+
+// result is what the entry is to become. What it returns of the old entry stays in its place until store.
+func (o *op) result(p *place) (value []byte, format Format, expires int64, err error) {
+	var old []byte
+	if p.alive && (o.same || o.add) {
+		old = o.t.span.Bytes(p.e.valueAt(), p.e.value)
+	}
+	switch {
+	case o.same:
+		value, format = old, p.e.format
+	case o.add:
+		if value, err = o.number(old, p); err != nil {
+			return nil, 0, 0, err
+		}
+	default:
+		value, format = o.value, o.c.Format
+	}
+	switch o.c.Expiry {
+	case Keep:
+		if p.alive {
+			expires = int64(p.e.expires)
+		}
+	case At:
+		expires = max(o.c.Time, 1)
+	case After:
+		if o.now == 0 {
+			o.now = o.t.now()
+		}
+		if expires = max(o.now+o.c.Time, 1); o.c.Time > 1<<63-1-o.now {
+			expires = 1<<63 - 1
+		}
+	}
+	return value, format, expires, nil
+}
+
+func (o *op) number(old []byte, p *place) ([]byte, error) {
+	var n int64
+	if p.alive {
+		if p.e.format != Bytes || len(old) > 20 {
+			return nil, fmt.Errorf("%w: the value is no decimal number", errs.ErrIncompatible)
+		}
+		var err error
+		if n, err = strconv.ParseInt(string(old), 10, 64); err != nil {
+			return nil, fmt.Errorf("%w: the value %q is no decimal number of 64 bits", errs.ErrIncompatible, old)
+		}
+	}
+	o.sum = n + o.delta
+	if o.sum > n != (o.delta > 0) && o.delta != 0 {
+		return nil, fmt.Errorf("%w: %d and %d are more than 64 bits hold", errs.ErrTooLarge, n, o.delta)
+	}
+	return strconv.AppendInt(o.text[:0], o.sum, 10), nil
+}
+
+// store writes a new entry and lets the slot point to it.
+func (o *op) store(p *place, value []byte, format Format, expires int64) (rev uint64, err error) {
+	t := o.t
+	n := granules(len(o.key), len(value))
+	if n > t.end-t.heap {
+		return 0, fmt.Errorf("%w: an entry of %d bytes in a heap of %d", errs.ErrTooLarge, int64(n)*Granule, int64(t.end-t.heap)*Granule)
+	}
+	g, err := t.spare(n)
+	if err != nil {
+		return 0, err
+	}
+	spare := g != 0
+	if !spare {
+		if g, err = t.take(n, entry, 0); err != nil {
+			return 0, err
+		}
+	}
+	var over uint32
+	if p.slot == 0 && p.free == 0 {
+		if over, err = t.take(1, overflow, 1); err != nil {
+			if e := t.settlePending(); e != nil {
+				return 0, e
+			}
+			return 0, err
+		}
+	}
+	rev = t.revision.Load() + 1
+	b := at(g)
+	t.span.U64(b + 8).StoreOrdered(rev)
+	t.span.U64(b + 16).StoreOrdered(uint64(expires))
+	t.span.U64(b + 24).StoreOrdered(uint64(len(o.key)) | uint64(format)<<24 | uint64(len(value))<<32)
+	t.span.StoreString(b+entryHead, o.key)
+	t.span.StoreBytes(b+entryHead+pad(len(o.key)), value)
+	slot := uint64(g) | p.hash>>tagShift<<tagShift
+	if expires != 0 {
+		slot |= slotExpires
+		t.soon(uint64(expires))
+	}
+
+	r := t.begin()
+	head := p.head
+	var old *entryHeader
+	switch {
+	case p.slot != 0:
+		old = &p.e
+		r.add(p.slot, slot|p.word&slotUsed)
+	case over == 0:
+		r.add(p.free, slot)
+	default:
+		t.span.U64(at(over) + 8).StoreOrdered(0)
+		t.span.U64(at(over) + 16).StoreOrdered(slot)
+		for i := 1; i < overSlots; i++ {
+			t.span.U64(at(over) + 16 + 8*i).StoreOrdered(0)
+		}
+		if p.last == p.bucket {
+			head = uint64(over)<<32 | uint64(uint32(head))
+		} else {
+			r.add(p.last, uint64(over)<<32)
+		}
+	}
+	r.add(p.bucket, step(head))
+	t.announce(r, p.bucket)
+	e := entryHeader{rev: rev, expires: uint64(expires)}
+	t.count(r, old, &e, false, over != 0)
+	t.exchange(r, n, spare, old, over != 0)
+	r.commit()
+	t.settlePending() // what is wrong there keeps the next one from changing anything; this change has happened
+	return rev, nil
+}
+
+// exchange adds to a row what becomes of the block of n granules that the new entry took, which was a spare one or in the
+// holder's hands, and of that of the old entry: it becomes the spare one of its size, if there is none.
+func (t *Table) exchange(r *row, n uint32, spare bool, old *entryHeader, over bool) {
+	gone := uint64(0)
+	if old != nil {
+		gone = uint64(old.at / Granule)
+		at := spareAt(old.size)
+		if old.size <= maxSpare && (old.size == n && spare || t.span.U64(at).Load() == 0) {
+			r.add(at, gone)
+			gone = 0
+			spare = spare && old.size != n
+		}
+	}
+	if spare {
+		r.add(spareAt(n), 0)
+	}
+	if r.load(offPending) != gone {
+		r.add(offPending, gone)
+	}
+	if over {
+		r.add(offPending+8, 0)
+	}
+}
