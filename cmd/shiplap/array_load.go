@@ -57,7 +57,7 @@ next. Without, the array has its name, and zeros, a moment before it has its con
 				if err != nil {
 					return err
 				}
-				return errors.Join(store(cmd, a, b), a.Close())
+				return errors.Join(storeArray(cmd, a, b), a.Close())
 			})
 		},
 	}
@@ -89,7 +89,7 @@ func openForLoad(d *shiplap.Domain, name string, h *npy.Header, opt *shared.Arra
 	}
 }
 
-func store(cmd *cobra.Command, a *shared.RawArray, b []byte) error {
+func storeArray(cmd *cobra.Command, a *shared.RawArray, b []byte) error {
 	if a.FrameCount() > 1 {
 		_, err := a.Publish(cmd.Context(), func(frame []byte) error {
 			copy(frame, b)

@@ -64,6 +64,7 @@ var roles = map[string]func(*child) error{
 	"recv":    (*child).recv,
 	"count":   (*child).count,
 	"dawdle":  (*child).dawdle,
+	"tally":   (*child).tallyUp,
 }
 
 func onQueue(f func(*child, *queue.Raw) error) func(*child) error {
