@@ -303,3 +303,38 @@ func TestRaw(t *testing.T) {
 	}
 	ok(t, r.Close())
 }
+
+// With Keep, what is sent to a side that nobody has open any more waits for the next who opens it, also when it is full.
+func TestKeep(t *testing.T) {
+	d := domain(t)
+	a := set[[]byte](t, d, "c", &channel.Options{Capacity: 4096, Keep: true})
+	b, err := channel.Get[[]byte](d, "c", nil)
+	ok(t, err)
+	ok(t, b.Close())
+	msg := make([]byte, 1000)
+	n := 0
+	for ; ; n++ {
+		if err = a.TrySend(msg); err != nil {
+			break
+		}
+	}
+	is(t, "a full channel", err, shiplap.ErrFull)
+	sent := make(chan error)
+	go func() { sent <- a.Send(soon(t), msg[:999]) }()
+	eventually(t, "nobody waits", func() bool { s, err := a.Stats(); return err == nil && s.AtoB.SendWaits > 0 })
+	b, err = channel.Get[[]byte](d, "c", nil)
+	ok(t, err)
+	for range n {
+		_, err := b.Receive(soon(t))
+		ok(t, err)
+	}
+	ok(t, <-sent)
+	last, err := b.Receive(soon(t))
+	ok(t, err)
+	if len(last) != 999 || n == 0 {
+		t.Errorf("%d bytes after %d messages", len(last), n)
+	}
+	ok(t, b.Close())
+	_, err = a.Receive(soon(t)) // which does not change
+	is(t, "receive", err, io.EOF)
+}

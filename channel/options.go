@@ -52,6 +52,10 @@ type Options struct {
 	// Wait is how this handle waits, if not as its domain does.
 	Wait shiplap.WaitMode
 
+	// Keep lets what this handle sends wait for whoever opens the other side next, when nobody has it open any more: a
+	// process that is being restarted, say. Then Send waits only for room. Without it, it returns shiplap.ErrPeerGone.
+	Keep bool
+
 	// Workers is how many messages the handlers of this handle work on at the same time. With 1, which 0 stands
 	// for, they see the messages in the order in which they were sent.
 	Workers int

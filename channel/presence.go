@@ -110,7 +110,7 @@ func (r *Raw) peerHere() bool {
 
 // sendable is peerGone for those who do not wait: it need not know who is there if nobody has been.
 func (r *Raw) sendable() error {
-	if r.peerHere() || r.opens(r.side.other()).Load() == 0 {
+	if r.opt.Keep || r.peerHere() || r.opens(r.side.other()).Load() == 0 {
 		return nil
 	}
 	return r.peerGone()

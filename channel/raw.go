@@ -113,7 +113,9 @@ func newRaw(o *object.Object, opt Options, s side) *Raw {
 	r := &Raw{obj: o, opt: opt, side: s, members: o.Space.Table, table: holderTable(o.Space, o.Region)}
 	r.in, r.out = view(o, s.in(), opt.Wait, &o.Sess), view(o, s.out(), opt.Wait, &o.Sess)
 	r.in.ProducersGone = r.peerGone
-	r.out.ConsumersGone = r.peerGone
+	if !opt.Keep {
+		r.out.ConsumersGone = r.peerGone
+	}
 	return r
 }
 
@@ -165,7 +167,7 @@ func (r *Raw) String() string {
 }
 
 // Send sends a copy of b, waiting while the channel is full. shiplap.ErrPeerGone says that nobody has the
-// other side open any more; nothing was sent then, nor with any other error.
+// other side open any more (but see Options.Keep); nothing was sent then, nor with any other error.
 func (r *Raw) Send(ctx context.Context, b []byte) error {
 	return r.call(func() error {
 		if err := r.sendable(); err != nil {
