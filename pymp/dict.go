@@ -84,6 +84,16 @@ func (d *Dict) Map() (map[string]any, error) {
 	return m, nil
 }
 
+// MarshalJSON refuses: without it, encoders would take a Dict for a struct without fields.
+func (d *Dict) MarshalJSON() ([]byte, error) { return nil, d.unencodable("JSON") }
+
+// MarshalCBOR refuses, as MarshalJSON does.
+func (d *Dict) MarshalCBOR() ([]byte, error) { return nil, d.unencodable("CBOR") }
+
+func (d *Dict) unencodable(codec string) error {
+	return fmt.Errorf("%w: a Python dict with keys of any type, here %d, has no form in %s: send what Map returns, or EncodePickle makes", errs.ErrUnsupported, d.Len(), codec)
+}
+
 func (d *Dict) String() string {
 	var b strings.Builder
 	b.WriteByte('{')
