@@ -112,7 +112,7 @@ func environ(extra []string, more ...string) []string {
 // identity is what the process finds about itself in its environment.
 func (p *process) identity() []string {
 	env := []string{
-		EnvDomain + "=" + p.m.d.Name(), EnvDir + "=" + baseOf(p.m.d), EnvManager + "=" + p.m.name, EnvProc + "=" + p.spec.Name,
+		EnvDomain + "=" + p.m.d.Name(), EnvDir + "=" + p.m.base, EnvManager + "=" + p.m.name, EnvProc + "=" + p.spec.Name,
 		EnvRestarts + "=" + strconv.Itoa(p.state().Restarts), EnvStopSignal + "=" + strconv.Itoa(int(p.spec.StopSignal)),
 	}
 	if p.spec.ChannelCapacity > 0 {

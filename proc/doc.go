@@ -26,6 +26,9 @@
 // their subreaper, so that what leaves its group and its parent comes to it. Last it sweeps the domain. If the guardian itself is
 // killed, the kernel ends its children (PR_SET_PDEATHSIG), the manager kills their groups, and starts another one.
 //
+// Kill does the same at will: it ends all processes at once, when there is no time for Stop. Commands that probe whether a process is ready
+// (Spec.ProbeCommand) are started, and ended, in the same way.
+//
 // Not ended are: what runs with other rights; when the guardian alone is killed, descendants that left their group; when guardian
 // and manager are killed at the same moment, grandchildren.
 //
@@ -50,7 +53,7 @@
 //
 // Functions registered with OnBeforeStart and the like run one after the other, in the order in which they were registered, and hold up
 // the process they are about, not others. A hook must not wait for its own process (Start, Stop, Restart, Wait): a goroutine may. One
-// that panics is logged. Registering counts for what happens from then on.
+// that panics is logged. Registering counts for what happens from then on. Start and Restart return when the hooks after the start are through.
 //
 // # From outside
 //

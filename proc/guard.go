@@ -126,7 +126,7 @@ func (g *guard) start(o order, files ...int) (*life, error) {
 	l.id = g.last
 	g.lives[l.id] = l
 	g.mu.Unlock()
-	o.Kind, o.ID = orderStart, l.id
+	o.Kind, o.ID, o.Files = orderStart, l.id, len(files)
 	if err := g.order(o, files...); err != nil {
 		g.mu.Lock()
 		if !g.ended {

@@ -27,9 +27,9 @@ type guardian struct {
 	ooms    oomCounter
 
 	mu     sync.Mutex
-	some   *sync.Cond   // there is a child, or ending
-	kids   map[int]*kid // leaders of groups that were not reaped
-	groups map[int]*kid // groups whose leader was
+	some   *sync.Cond      // there is a child, or ending
+	kids   map[int]*kid    // leaders of groups that were not reaped
+	groups map[uint64]*kid // by id, groups whose leader was
 	byID   map[uint64]*kid
 	ending bool
 	sweep  bool
@@ -38,6 +38,7 @@ type guardian struct {
 type kid struct {
 	id     uint64
 	pid    int
+	pidfd  int  // of the leader, or -1
 	polite bool // its group was asked to stop: what is left when the leader ends may finish
 	killed bool // by us
 	ooms   uint64
@@ -66,7 +67,7 @@ func runGuardian() (code int) {
 		return fail(err)
 	}
 	g := &guardian{conn: conn, null: null, ooms: findOOMCounter("/proc/self/cgroup", "/sys/fs/cgroup"), sweep: true,
-		kids: map[int]*kid{}, groups: map[int]*kid{}, byID: map[uint64]*kid{}}
+		kids: map[int]*kid{}, groups: map[uint64]*kid{}, byID: map[uint64]*kid{}}
 	g.some = sync.NewCond(&g.mu)
 	if g.manager, err = unix.PidfdOpen(os.Getppid(), 0); err != nil {
 		g.manager = -1
@@ -108,9 +109,12 @@ func (g *guardian) start(o order, files []*os.File) {
 	for _, f := range files {
 		fds = append(fds, f.Fd())
 	}
-	k := &kid{id: o.ID, ooms: g.ooms.read()}
-	pid, err := syscall.ForkExec(o.Path, o.Argv, &syscall.ProcAttr{Dir: o.Dir, Env: o.Env, Files: fds,
-		Sys: &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}})
+	k := &kid{id: o.ID, ooms: g.ooms.read(), pidfd: -1}
+	pid, err := 0, error(syscall.EMFILE) // descriptors for which there was no room are not there
+	if len(files) == o.Files {
+		pid, err = syscall.ForkExec(o.Path, o.Argv, &syscall.ProcAttr{Dir: o.Dir, Env: o.Env, Files: fds,
+			Sys: &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, PidFD: &k.pidfd}})
+	}
 	if err != nil {
 		errno, ok := err.(syscall.Errno)
 		if !ok {
@@ -125,10 +129,21 @@ func (g *guardian) start(o order, files []*os.File) {
 	g.some.Signal()
 }
 
-// signal signals the group. Its number is not given to others: an unreaped leader or a member holds it.
 func (k *kid) signal(s unix.Signal) {
 	k.killed = k.killed || s == unix.SIGKILL
-	_ = unix.Kill(-k.pid, s)
+	_ = k.signalGroup(s)
+}
+
+// signalGroup signals the group by the leader's pidfd, which never means another one. Before Linux 6.9 it goes by number: that is not
+// given to others as long as an unreaped leader or a member holds it, but its last member may end unseen.
+func (k *kid) signalGroup(s unix.Signal) error {
+	if k.pidfd >= 0 {
+		err := unix.PidfdSendSignal(k.pidfd, s, nil, unix.PIDFD_SIGNAL_PROCESS_GROUP)
+		if err != unix.EINVAL && err != unix.ENOSYS && err != unix.EPERM { // EPERM: a sandbox
+			return err
+		}
+	}
+	return unix.Kill(-k.pid, s)
 }
 
 // report fails only when the manager is gone, which the reader finds, too.
@@ -186,7 +201,7 @@ func (g *guardian) collect() {
 // leaderEnded is for one that ended and was not reaped.
 func (g *guardian) leaderEnded(k *kid) {
 	if !k.polite || g.ending {
-		_ = unix.Kill(-k.pid, unix.SIGKILL) // k.killed stays: the leader was dead already
+		_ = k.signalGroup(unix.SIGKILL) // k.killed stays: the leader was dead already
 	}
 	var status unix.WaitStatus
 	var use unix.Rusage
@@ -204,20 +219,23 @@ func (g *guardian) leaderEnded(k *kid) {
 
 func (g *guardian) reaped(k *kid, status unix.WaitStatus, use unix.Rusage) {
 	delete(g.kids, k.pid)
-	g.groups[k.pid] = k
+	g.groups[k.id] = k
 	g.report(report{Kind: reportExited, ID: k.id, Pid: k.pid, Status: uint32(status),
 		User: use.Utime.Nano(), System: use.Stime.Nano(), MaxRSS: int64(use.Maxrss) << 10,
 		OOM: status.Signaled() && status.Signal() == unix.SIGKILL && !k.killed && g.ooms.read() > k.ooms})
 	if !k.polite || g.ending {
-		_ = unix.Kill(-k.pid, unix.SIGKILL)
+		_ = k.signalGroup(unix.SIGKILL)
 	}
 	g.lookForRest(k)
 }
 
 func (g *guardian) lookForRest(k *kid) {
-	if unix.Kill(-k.pid, 0) == unix.ESRCH {
-		delete(g.groups, k.pid)
+	if k.signalGroup(0) == unix.ESRCH {
+		delete(g.groups, k.id)
 		delete(g.byID, k.id)
+		if k.pidfd >= 0 {
+			_ = unix.Close(k.pidfd)
+		}
 		g.report(report{Kind: reportGone, ID: k.id, Pid: k.pid})
 	}
 }
@@ -230,9 +248,7 @@ func (g *guardian) end() {
 	for _, k := range g.byID {
 		k.signal(unix.SIGKILL)
 	}
-	if len(g.kids) == 0 {
-		killChildren()
-	}
+	killChildren() // what left its group, too, although a leader may take its time to die
 	g.some.Signal()
 }
 

@@ -37,6 +37,7 @@ type Options struct {
 type Manager struct {
 	d    *shiplap.Domain
 	name string
+	base string // directory below which domains lie, absolute
 	opt  Options
 	log  *slog.Logger
 	turn sync.Mutex // of those who write to Options.Output
@@ -54,6 +55,7 @@ type Manager struct {
 	order  []*process // as they were added
 	hooks  hooks
 	closed bool
+	killed bool // nor are other guardians started
 }
 
 // New makes a manager in a domain. The program must have called Init. shiplap.ErrExist says that a living process has a manager
@@ -76,6 +78,10 @@ func New(d *shiplap.Domain, opt *Options) (*Manager, error) {
 	}
 	if !initialised.Load() {
 		return nil, fmt.Errorf("process manager %q: call proc.Init first thing in main: the manager starts copies of this program, which it takes over", m.name)
+	}
+	var err error
+	if m.base, err = baseOf(d); err != nil {
+		return nil, fmt.Errorf("process manager %q: %w", m.name, err)
 	}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	if !m.opt.Private {
@@ -254,6 +260,12 @@ func (m *Manager) Close() error {
 func (m *Manager) guarded() (*guard, error) {
 	m.guardMu.Lock()
 	defer m.guardMu.Unlock()
+	m.mu.Lock()
+	killed := m.killed
+	m.mu.Unlock()
+	if killed {
+		return nil, m.closedErr()
+	}
 	if g := m.guard; g != nil {
 		select {
 		case <-g.done:
@@ -262,7 +274,7 @@ func (m *Manager) guarded() (*guard, error) {
 			return g, nil
 		}
 	}
-	g, err := newGuard(m.name, m.d.Name(), baseOf(m.d))
+	g, err := newGuard(m.name, m.d.Name(), m.base)
 	if err != nil {
 		return nil, err
 	}
@@ -270,5 +282,7 @@ func (m *Manager) guarded() (*guard, error) {
 	return g, nil
 }
 
-// baseOf is the directory that the domain was joined below.
-func baseOf(d *shiplap.Domain) string { return filepath.Dir(filepath.Dir(filepath.Dir(d.Dir()))) }
+// baseOf is the directory that the domain was joined below, also for who runs elsewhere.
+func baseOf(d *shiplap.Domain) (string, error) {
+	return filepath.Abs(filepath.Dir(filepath.Dir(filepath.Dir(d.Dir()))))
+}

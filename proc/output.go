@@ -24,6 +24,8 @@ const (
 	// what may wait for a slow writer, for each process
 	maxWaiting      = 256 << 10
 	maxWaitingLines = 4096
+	// writerPatience is how long a writer may take for so much before lines are dropped.
+	writerPatience = 50 * time.Millisecond
 	// drainPatience is how long output is read after the process and its group ended: somebody who left the group may have it open.
 	drainPatience = 200 * time.Millisecond
 )
@@ -73,8 +75,8 @@ func Slog(log *slog.Logger) io.Writer {
 	})
 }
 
-// collector takes the output of one life of a process. Reading never waits for the writer: a process is not slowed down by
-// who reads what it says, and what cannot be kept is dropped and counted.
+// collector takes the output of one life of a process. A flood waits a moment for a writer that keeps up more or less, so that nothing of it is
+// lost; it does not wait for one that is slow or stands still: then what cannot be kept is dropped and counted, and the process goes on.
 type collector struct {
 	name  string
 	to    io.Writer
@@ -85,13 +87,15 @@ type collector struct {
 	waiting []Line
 	bytes   int
 	dropped int
+	room    chan struct{} // closed when the writer takes what waits
+	stalled bool          // it did not for too long
 	readers int
 	wake    chan struct{}
 	done    chan struct{} // everything is written
 }
 
 func newCollector(name string, to io.Writer, turn *sync.Mutex, count func(lines, dropped int)) *collector {
-	return &collector{name: name, to: to, turn: turn, count: count, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	return &collector{name: name, to: to, turn: turn, count: count, room: make(chan struct{}), wake: make(chan struct{}, 1), done: make(chan struct{})}
 }
 
 // run collects from files, which it closes.
@@ -145,8 +149,12 @@ func (c *collector) read(f *os.File, stderr bool) {
 
 func (c *collector) add(l Line) {
 	c.mu.Lock()
-	full := c.bytes+len(l.Text) > maxWaiting || len(c.waiting) >= maxWaitingLines
-	if full {
+	full := func() bool { return c.bytes+len(l.Text) > maxWaiting || len(c.waiting) >= maxWaitingLines }
+	for full() && !c.stalled {
+		c.awaitRoom()
+	}
+	drop := full()
+	if drop {
 		c.dropped++
 	} else {
 		l.Text = bytes.Clone(l.Text)
@@ -158,12 +166,26 @@ func (c *collector) add(l Line) {
 		c.bytes += len(l.Text)
 	}
 	c.mu.Unlock()
-	if full {
+	if drop {
 		c.count(1, 1)
 		return
 	}
 	c.count(1, 0)
 	c.awake()
+}
+
+// awaitRoom is called under the lock, which it gives up meanwhile.
+func (c *collector) awaitRoom() {
+	room := c.room
+	c.mu.Unlock()
+	t := time.NewTimer(writerPatience)
+	select {
+	case <-room:
+	case <-t.C:
+	}
+	t.Stop()
+	c.mu.Lock()
+	c.stalled = c.room == room
 }
 
 func (c *collector) awake() {
@@ -181,6 +203,9 @@ func (c *collector) write() {
 		c.mu.Lock()
 		lines, over := c.waiting, c.readers == 0
 		c.waiting, c.bytes = nil, 0
+		c.stalled = false
+		close(c.room)
+		c.room = make(chan struct{})
 		if over && c.dropped > 0 {
 			lines = append(lines, Line{Process: c.name, Dropped: c.dropped})
 			c.dropped = 0

@@ -155,7 +155,7 @@ func TestStopByForce(t *testing.T) {
 // The leader of the group ends at the first word; the rest is given its time.
 func TestStopWaitsForGroup(t *testing.T) {
 	b := manage(t, nil)
-	b.add(proc.Spec{Name: "g", Command: sh(`sh -c 'trap "echo cleaning; exec sleep 0.2" TERM; echo ready; while :; do sleep 0.01; done' & trap 'exit 0' TERM; wait`)})
+	b.add(proc.Spec{Name: "g", Command: sh(`trap 'exit 0' TERM; sh -c 'trap "echo cleaning; exec sleep 0.2" TERM; echo ready; while :; do sleep 0.01; done' & wait`)})
 	ok(t, b.StartAll(bg))
 	b.hear("g | ready")
 	ok(t, b.Stop(limit(t), "g"))

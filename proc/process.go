@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -19,11 +20,14 @@ type process struct {
 	turn sync.Mutex // of those who write to spec.Output
 	ends ends       // under the manager's lock
 
+	probing chan struct{} // holds one while Spec.Probe runs
+
 	mu      sync.Mutex
 	st      State
 	changed chan struct{} // closed at the next change
 	keeper  *keeper       // nil at rest
 	life    *life         // nil when it does not run
+	coming  int           // Restarts that are between stop and start
 	retired bool
 }
 
@@ -33,17 +37,17 @@ type keeper struct {
 	stop    context.CancelFunc
 	now     chan struct{} // start now, whatever the back-off says
 	done    chan struct{}
-	problem error // why the first start failed, if it did
+	problem error // why the first life since somebody started it failed, if it did
 	again   bool  // Restart started it
-	ready   bool  // it was, once
+	ready   bool  // it was, since then
 }
 
 func newProcess(m *Manager, s Spec) *process {
 	target := "func " + s.Func
 	if s.Func == "" {
-		target = strings.Join(s.Command, " ")
+		target = strings.Join(slices.Concat(s.Command, s.Args), " ")
 	}
-	return &process{m: m, spec: s, changed: make(chan struct{}),
+	return &process{m: m, spec: s, changed: make(chan struct{}), probing: make(chan struct{}, 1),
 		st: State{Name: s.Name, Target: target, Phase: Stopped, Since: time.Now()}}
 }
 
@@ -116,12 +120,17 @@ func (p *process) launch(deps []*process, again bool) (*keeper, error) {
 		return nil, fmt.Errorf("process %q was removed: %w", p.spec.Name, errs.ErrNotExist)
 	}
 	if k := p.keeper; k != nil {
-		if k.ctx.Err() != nil {
-			return nil, fmt.Errorf("process %q is being stopped: %w", p.spec.Name, errs.ErrBusy)
+		if k.ctx.Err() != nil { // told to stop, or coming to rest by itself
+			return nil, fmt.Errorf("process %q is just coming to rest: %w", p.spec.Name, errs.ErrBusy)
 		}
-		select {
-		case k.now <- struct{}{}:
-		default:
+		if p.st.Phase == Pausing {
+			select {
+			case k.now <- struct{}{}:
+			default:
+			}
+		}
+		if p.st.Phase != Running { // what was before says nothing to who starts it now
+			k.ready, k.problem = false, nil
 		}
 		return k, nil
 	}
@@ -134,6 +143,9 @@ func (p *process) launch(deps []*process, again bool) (*keeper, error) {
 	go p.keep(k, deps)
 	return k, nil
 }
+
+// expect says that it will be started again, or, with -1, that it was.
+func (p *process) expect(n int) { p.set(func(*State) { p.coming += n }) }
 
 // halt tells it to stop, and returns what is closed when it did.
 func (p *process) halt() <-chan struct{} {

@@ -85,6 +85,10 @@ func (p *process) pause(k *keeper, exit Exit, problem error) bool {
 	if k.problem == nil && !k.ready && problem != nil {
 		k.problem = fmt.Errorf("%w; it is restarted in %v", problem, delay.Round(time.Millisecond))
 	}
+	select { // whoever wanted it to start at once meant an earlier pause
+	case <-k.now:
+	default:
+	}
 	p.setLocked(func(s *State) {
 		s.Phase, s.Next, s.InARow = Pausing, time.Now().Add(delay), inARow
 	})
@@ -133,15 +137,28 @@ func (p *process) ended(e Exit) {
 	}
 }
 
+// begin starts a life. It is no fault of the process when the guardian ends meanwhile.
+func (p *process) begin() (*guard, *life, *output, error) {
+	for try := 1; ; try++ {
+		g, err := p.m.guarded()
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		l, out, err := p.start(g)
+		if errors.Is(err, errGuardianLost) && try < guardianTries {
+			<-g.done
+			continue
+		}
+		return g, l, out, err
+	}
+}
+
+const guardianTries = 3
+
 // live is one life, from start to the end of its whole group.
 func (p *process) live(k *keeper, restart bool) Exit {
 	m, name := p.m, p.spec.Name
-	g, err := m.guarded()
-	var l *life
-	var out *output
-	if err == nil {
-		l, out, err = p.start(g)
-	}
+	g, l, out, err := p.begin()
 	if err != nil {
 		e := Exit{Code: -1, At: time.Now(), Problem: err.Error()}
 		p.set(func(s *State) { s.Phase = Starting })
@@ -155,16 +172,14 @@ func (p *process) live(k *keeper, restart bool) Exit {
 	m.emit(Event{Process: name, Kind: EventStarting, Pid: l.pid})
 
 	var problem string
-	if err := p.awaitReady(k, l, out); err == nil {
-		p.mu.Lock()
-		k.ready = true
-		p.setLocked(func(s *State) { s.Phase = Running })
-		p.mu.Unlock()
+	if err := p.awaitReady(k, g, l, out); err == nil {
+		p.set(func(s *State) { s.Phase = Running })
 		m.emit(Event{Process: name, Kind: EventReady, Pid: l.pid})
 		m.runHooks(&m.hooks.afterStart, name)
 		if restart {
 			m.runHooks(&m.hooks.afterRestart, name)
 		}
+		p.set(func(*State) { k.ready = true }) // who waits for the start goes on when the hooks are through
 		select {
 		case <-l.exited:
 		case <-k.ctx.Done():
@@ -241,7 +256,7 @@ func (p *process) awaitGroup(l *life, ends time.Duration) {
 var errNotReady = errors.New("not ready")
 
 // awaitReady returns nil when the process is ready, errNotReady when its time is over, another error when it ended or is to.
-func (p *process) awaitReady(k *keeper, l *life, out *output) error {
+func (p *process) awaitReady(k *keeper, g *guard, l *life, out *output) error {
 	if p.spec.Ready == ReadyAtStart {
 		return nil
 	}
@@ -267,7 +282,7 @@ func (p *process) awaitReady(k *keeper, l *life, out *output) error {
 	case ReadyExit:
 		<-ctx.Done()
 	case ReadyProbe:
-		err := p.probe(ctx)
+		err := p.probe(ctx, g)
 		if ctx.Err() == nil {
 			return nil
 		}
@@ -281,32 +296,4 @@ func (p *process) awaitReady(k *keeper, l *life, out *output) error {
 		<-ctx.Done() // the descriptor was closed without a word
 	}
 	return context.Cause(ctx)
-}
-
-// probe tries until it succeeds; the error says what the last attempt said.
-func (p *process) probe(ctx context.Context) error {
-	tick := time.NewTicker(p.spec.ProbeInterval)
-	defer tick.Stop()
-	attempt := func() (err error) {
-		defer func() {
-			if v := recover(); v != nil {
-				err = fmt.Errorf("panic: %v", v)
-			}
-		}()
-		return p.spec.Probe(ctx)
-	}
-	for {
-		err := attempt()
-		if ctx.Err() != nil {
-			return err
-		}
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return err
-		}
-	}
 }

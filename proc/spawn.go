@@ -22,27 +22,14 @@ type output struct {
 
 // start starts a life.
 func (p *process) start(g *guard) (*life, *output, error) {
-	s := &p.spec
-	o := order{Env: environ(s.Env, p.identity()...)}
-	var err error
-	if o.Dir, err = filepath.Abs(s.Dir); err != nil { // of "" it is where we are
+	o, err := p.order(p.spec.argv(os.Args[0]))
+	if err != nil {
 		return nil, nil, err
 	}
-	if _, err := os.Stat(o.Dir); err != nil {
-		return nil, nil, fmt.Errorf("its directory: %w", err)
+	if p.spec.Func != "" {
+		o.Path, o.Env = "/proc/self/exe", append(o.Env, envRole+"="+roleFunc, envFunc+"="+p.spec.Func)
 	}
-	if s.Func != "" {
-		o.Path, o.Argv = "/proc/self/exe", s.argv(os.Args[0])
-		o.Env = append(o.Env, envRole+"="+roleFunc, envFunc+"="+s.Func)
-	} else {
-		if o.Path = s.Command[0]; !strings.Contains(o.Path, "/") { // else the kernel finds it, from Dir
-			if o.Path, err = exec.LookPath(o.Path); err != nil {
-				return nil, nil, err
-			}
-		}
-		o.Argv = s.argv("")
-	}
-	o = s.Limits.wrap(o, s.Func != "")
+	o = p.spec.Limits.wrap(o, p.spec.Func != "")
 	out := &output{m: p.m}
 	fds, give, err := p.pipes(out, &o)
 	defer closeAll(give)
@@ -59,6 +46,21 @@ func (p *process) start(g *guard) (*life, *output, error) {
 		out.c.run(out.files[0], out.files[1])
 	}
 	return l, out, nil
+}
+
+// order is how to start a program as this process, or beside it.
+func (p *process) order(argv []string) (o order, err error) {
+	o = order{Argv: argv, Env: environ(p.spec.Env, p.identity()...)}
+	if o.Dir, err = filepath.Abs(p.spec.Dir); err != nil { // of "" it is where we are
+		return o, err
+	}
+	if _, err := os.Stat(o.Dir); err != nil {
+		return o, fmt.Errorf("its directory: %w", err)
+	}
+	if o.Path = argv[0]; !strings.Contains(o.Path, "/") { // else the kernel finds it, from Dir
+		o.Path, err = exec.LookPath(o.Path)
+	}
+	return o, err
 }
 
 // pipes makes what the process writes to: fds are for it, give are those of them that are to be closed here.

@@ -33,7 +33,7 @@ const (
 	ReadyAtStart Readiness = "start"
 	// ReadyWord: when it says so, by Child.Ready or a line on $SHIPLAP_READY_FD.
 	ReadyWord Readiness = "word"
-	// ReadyProbe: when Spec.Probe returns nil.
+	// ReadyProbe: when Spec.Probe returns nil, or Spec.ProbeCommand exits with code 0.
 	ReadyProbe Readiness = "probe"
 	// ReadyExit: when it exited with code 0, for jobs that prepare something.
 	ReadyExit Readiness = "exit"
@@ -44,6 +44,7 @@ const (
 	DefaultStopTimeout   = 10 * time.Second
 	DefaultReadyTimeout  = 30 * time.Second
 	DefaultProbeInterval = 100 * time.Millisecond
+	DefaultProbeTimeout  = 5 * time.Second
 	DefaultWindow        = time.Minute
 )
 
@@ -70,12 +71,16 @@ type Spec struct {
 	MaxRestarts int
 	Window      time.Duration
 
-	// Ready says what being ready is; "" is ReadyAtStart, or ReadyProbe if there is a Probe.
+	// Ready says what being ready is; "" is ReadyAtStart, or ReadyProbe if there is a probe.
 	Ready Readiness
 	// Probe looks whether the process is ready. It is called every ProbeInterval (0 is DefaultProbeInterval) until it
-	// returns nil, in the manager's process; its context ends with the attempt.
+	// returns nil, in the manager's process; its context ends with the attempt. Or else
+	// ProbeCommand does so, by exiting with code 0: a program and its arguments, which runs where the process does, with its environment.
 	Probe         func(ctx context.Context) error
+	ProbeCommand  []string
 	ProbeInterval time.Duration
+	// ProbeTimeout is how long an attempt may take; 0 is DefaultProbeTimeout. A command is killed then, with its process group.
+	ProbeTimeout time.Duration
 	// ReadyTimeout is how long that may take (0 is DefaultReadyTimeout, with ReadyExit for ever; negative is for ever). A process that is not ready in
 	// time is stopped, which counts as a failure.
 	ReadyTimeout time.Duration
@@ -158,6 +163,9 @@ func checkName(what, name string) error {
 	return nil
 }
 
+// CheckName says what is wrong with a name for a manager.
+func CheckName(name string) error { return checkName("manager", name) }
+
 // filled is a copy with defaults, or what is wrong with it.
 func (s Spec) filled() (Spec, error) {
 	if err := checkName("process", s.Name); err != nil {
@@ -167,13 +175,16 @@ func (s Spec) filled() (Spec, error) {
 		return s, fmt.Errorf("process %q: %w", s.Name, fmt.Errorf(format, args...))
 	}
 	s.Command, s.Args, s.Env, s.After = slices.Clone(s.Command), slices.Clone(s.Args), slices.Clone(s.Env), slices.Clone(s.After)
+	s.ProbeCommand = slices.Clone(s.ProbeCommand)
 	set(&s.Restart, Never)
 	set(&s.Window, DefaultWindow)
-	if s.Probe != nil {
+	probed := s.Probe != nil || len(s.ProbeCommand) > 0
+	if probed {
 		set(&s.Ready, ReadyProbe)
 	}
 	set(&s.Ready, ReadyAtStart)
 	set(&s.ProbeInterval, DefaultProbeInterval)
+	set(&s.ProbeTimeout, DefaultProbeTimeout)
 	if s.Ready == ReadyExit {
 		set(&s.ReadyTimeout, -1) // a job takes its time
 	}
@@ -195,18 +206,22 @@ func (s Spec) filled() (Spec, error) {
 		return bad("restart policy %q: never, on-failure or always is wanted", s.Restart)
 	case !slices.Contains([]Readiness{ReadyAtStart, ReadyWord, ReadyProbe, ReadyExit}, s.Ready):
 		return bad("readiness %q: start, word, probe or exit is wanted", s.Ready)
-	case (s.Ready == ReadyProbe) != (s.Probe != nil):
-		return bad("readiness %q and Probe do not go together", s.Ready)
+	case (s.Ready == ReadyProbe) != probed:
+		return bad("readiness %q: a probe is wanted with probe, and only then", s.Ready)
+	case s.Probe != nil && len(s.ProbeCommand) > 0:
+		return bad("either Probe or ProbeCommand is wanted")
+	case len(s.ProbeCommand) > 0 && s.ProbeCommand[0] == "":
+		return bad("the command that probes is empty")
 	case s.Ready == ReadyExit && s.Restart == Always:
 		return bad("it is ready when it exits, and would be restarted then: use on-failure")
-	case s.MaxRestarts < 0 || s.Window < 0 || s.ProbeInterval < 0:
-		return bad("%d restarts in %v, probes every %v: negative", s.MaxRestarts, s.Window, s.ProbeInterval)
+	case s.MaxRestarts < 0 || s.Window < 0 || s.ProbeInterval < 0 || s.ProbeTimeout < 0:
+		return bad("%d restarts in %v, probes every %v for %v: negative", s.MaxRestarts, s.Window, s.ProbeInterval, s.ProbeTimeout)
 	case s.StopSignal < 1 || s.StopSignal > 64:
 		return bad("stop signal %d: 1 to 64 is wanted", int(s.StopSignal))
 	case slices.Contains(s.After, s.Name):
 		return bad("it cannot start after itself")
 	}
-	for _, text := range slices.Concat(s.Command, s.Args, s.Env, []string{s.Dir}) {
+	for _, text := range slices.Concat(s.Command, s.Args, s.Env, s.ProbeCommand, []string{s.Dir}) {
 		if strings.IndexByte(text, 0) >= 0 {
 			return bad("%q has a NUL byte in it", text)
 		}
@@ -220,6 +235,12 @@ func (s Spec) filled() (Spec, error) {
 		return bad("%w", err)
 	}
 	return s, nil
+}
+
+// Check is what Manager.Add would say of it, whatever else the manager has.
+func (s Spec) Check() error {
+	_, err := s.filled()
+	return err
 }
 
 // argv is what ps shows.

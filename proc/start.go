@@ -33,16 +33,20 @@ func (m *Manager) start(ctx context.Context, names []string) error {
 	if err != nil {
 		return err
 	}
-	return m.launch(ctx, plan, false)
+	keepers, err := m.launch(ctx, plan, false)
+	if err != nil {
+		return err
+	}
+	return m.awaitStart(ctx, plan, keepers)
 }
 
-// launch starts processes that stand in order, and waits until they are ready. Those not in the plan are not waited for.
-func (m *Manager) launch(ctx context.Context, plan []*process, again bool) error {
+// launch starts processes that stand in order. Those not in the plan are not waited for.
+func (m *Manager) launch(ctx context.Context, plan []*process, again bool) ([]*keeper, error) {
 	m.mu.Lock()
-	closed := m.closed
+	closed := m.closed || m.killed
 	m.mu.Unlock()
 	if closed {
-		return m.closedErr()
+		return nil, m.closedErr()
 	}
 	keepers := make([]*keeper, len(plan))
 	for i, p := range plan {
@@ -59,23 +63,35 @@ func (m *Manager) launch(ctx context.Context, plan []*process, again bool) error
 				case <-p.halt():
 					continue
 				case <-ctx.Done():
-					return fmt.Errorf("waiting for process %q to stop: %w", p.spec.Name, context.Cause(ctx))
+					return nil, fmt.Errorf("waiting for process %q to stop: %w", p.spec.Name, context.Cause(ctx))
 				}
 			}
 			if err != nil {
-				return err
+				return nil, err
 			}
 			keepers[i] = k
 			break
 		}
 	}
+	return keepers, nil
+}
+
+// awaitStart waits until processes are ready that were launched.
+func (m *Manager) awaitStart(ctx context.Context, plan []*process, keepers []*keeper) error {
 	for i, p := range plan {
 		k := keepers[i]
 		var problem error
 		var stopped bool
 		err := p.await(ctx, func(s State, now *keeper) bool {
+			told := k.ready || k.problem != nil
+			if !told && now == nil && p.coming > 0 {
+				return false // stopped by Restart, which starts it again
+			}
+			if !told && now != nil && now != k { // it did
+				k, told = now, now.ready || now.problem != nil
+			}
 			problem, stopped = k.problem, now != k && !k.ready && s.Phase == Stopped
-			return k.ready || k.problem != nil || now != k
+			return told || now != k
 		})
 		if err != nil {
 			return err
@@ -195,10 +211,21 @@ func (m *Manager) Restart(ctx context.Context, names ...string) error {
 	for _, p := range plan {
 		m.runHooks(&m.hooks.beforeRestart, p.spec.Name)
 	}
-	if err := m.stop(ctx, plan); err != nil {
+	for _, p := range plan {
+		p.expect(1)
+	}
+	err = m.stop(ctx, plan)
+	var keepers []*keeper
+	if err == nil {
+		keepers, err = m.launch(ctx, plan, true)
+	}
+	for _, p := range plan {
+		p.expect(-1)
+	}
+	if err != nil {
 		return err
 	}
-	return m.launch(ctx, plan, true)
+	return m.awaitStart(ctx, plan, keepers)
 }
 
 // Wait waits until processes, or all if none are named, are at rest. The error is of those that failed.

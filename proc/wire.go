@@ -32,6 +32,7 @@ type order struct {
 	Env    []string
 	Dir    string
 	Signal int
+	Files  int // how many descriptors are beside it
 }
 
 type reportKind int
