@@ -98,7 +98,7 @@ func randomOperation(s *Store, rng *rand.Rand, id, n int) error {
 	case k < 11:
 		r.Op, r.Arg = "set", value()
 		return do(func() error { _, err := s.Set(bg, r.Key, []byte(r.Arg)); return err })
-	case k < 13:
+	case k < 12:
 		r.Op = "delete"
 		return do(func() error { return s.Delete(bg, r.Key) })
 	case k < 15:
@@ -108,6 +108,10 @@ func randomOperation(s *Store, rng *rand.Rand, id, n int) error {
 		e, err := s.Entry(r.Key)
 		if err != nil {
 			return nil
+		}
+		if k == 17 {
+			r.Op, r.Old = "delete revision", string(e.Value)
+			return do(func() error { return s.DeleteRev(bg, r.Key, e.Revision) })
 		}
 		r.Op, r.Arg, r.Old = "update", value(), string(e.Value)
 		return do(func() error { _, err := s.Update(bg, r.Key, []byte(r.Arg), e.Revision); return err })
@@ -153,7 +157,7 @@ var keyModel = porcupine.Model{
 			if next = in.Arg; have != "" {
 				next, err = have, "exist"
 			}
-		case "update":
+		case "update", "delete revision": // which has no Arg
 			switch have {
 			case "":
 				err = "none"

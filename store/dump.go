@@ -55,6 +55,9 @@ func writeLine(w io.Writer, e *Entry) error {
 
 // parseLine reads an entry of a dump.
 func parseLine(b []byte) (e Entry, err error) {
+	if !utf8.Valid(b) {
+		return e, errors.New("it is no UTF-8; other bytes stand in base64")
+	}
 	var l line
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
@@ -104,17 +107,21 @@ func (s *Store) Dump(ctx context.Context, w io.Writer, prefix string) (n int, er
 			return i, fmt.Errorf("dump of store %q: %w", s.Name(), err)
 		}
 	}
-	return len(all), out.Flush()
+	if err := out.Flush(); err != nil {
+		return 0, fmt.Errorf("dump of store %q: %w", s.Name(), err)
+	}
+	return len(all), nil
 }
 
 // Load sets what a Dump wrote, key by key, and returns how many it set. What has expired since is left out; revisions are new ones. Keys
 // that are not in the dump stay.
 func (s *Store) Load(ctx context.Context, r io.Reader) (n int, err error) {
 	in := bufio.NewReader(r)
+	longest := 6*(MaxKey+int(min(MaxValue, s.obj.Size))) + 1024 // escapes in JSON have six bytes
 	for number := 1; ; number++ {
-		b, err := in.ReadBytes('\n')
+		b, err := readLine(in, longest)
 		if err != nil && err != io.EOF {
-			return n, fmt.Errorf("load store %q: %w", s.Name(), err)
+			return n, fmt.Errorf("load store %q: line %d: %w", s.Name(), number, err)
 		}
 		end := err == io.EOF
 		if b = bytes.TrimSpace(b); len(b) > 0 {
@@ -128,6 +135,19 @@ func (s *Store) Load(ctx context.Context, r io.Reader) (n int, err error) {
 		}
 		if end {
 			return n, nil
+		}
+	}
+}
+
+// readLine reads up to the end of a line, which is not longer than most.
+func readLine(in *bufio.Reader, most int) (line []byte, err error) {
+	for {
+		b, err := in.ReadSlice('\n')
+		if line = append(line, b...); err != bufio.ErrBufferFull {
+			return line, err
+		}
+		if len(line) > most {
+			return nil, fmt.Errorf("%w: it has more than the %d bytes that an entry of this store can take; is this a dump?", errs.ErrTooLarge, most)
 		}
 	}
 }

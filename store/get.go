@@ -44,7 +44,8 @@ func timeOf(ns int64) time.Time {
 }
 
 // Get returns the value of a key; shiplap.ErrNotExist if it has none. It waits for nobody: it sees the last value that
-// was committed.
+// was committed. Only where others change what stands beside the key faster than it can be copied does it take the writers' lock; shiplap.ErrBusy
+// says that it got neither for ten seconds.
 func (s *Store) Get(key string) ([]byte, error) {
 	b, err := s.Append(nil, key)
 	if err == nil && b == nil {
@@ -74,7 +75,11 @@ func (s *Store) read(dst []byte, key string) (out []byte, m table.Meta, err erro
 	}()
 	out, m, err = s.t.Append(dst, key, h)
 	if err == nil && !s.removed() {
-		s.hits.StoreOrdered(s.hits.Load() + 1) // of two at a time one may be lost
+		n := s.hits.Load() + 1
+		s.hits.StoreOrdered(n) // of two at a time one may be lost
+		if n%tellEvery == 0 {
+			s.tell()
+		}
 		g.Done = true
 		return out, m, nil
 	}
@@ -89,7 +94,11 @@ func (s *Store) missed(err error) error {
 		return s.obj.Wrap(errs.ErrRemoved)
 	}
 	if err == errs.ErrNotExist {
-		s.misses.StoreOrdered(s.misses.Load() + 1)
+		n := s.misses.Load() + 1
+		s.misses.StoreOrdered(n)
+		if n%tellEvery == 0 {
+			s.tell()
+		}
 		return err
 	}
 	return s.obj.Wrap(err)

@@ -7,8 +7,8 @@ import (
 	"github.com/shiplap-ipc/shiplap/internal/wordlock"
 )
 
-// Stats is a store as seen from outside. Counters count all processes since the store was made, but Hits and Misses, which count this
-// handle; an operation in flight, or whose process died in it, may be missing from them.
+// Stats is a store as seen from outside. Counters count all processes since the store was made. An operation in flight, or
+// whose process died in it, may be missing from them; from Hits and Misses also up to 1023 of each other handle, and of each that was never closed.
 type Stats struct {
 	Name      string `json:"name"`
 	Keys      int    `json:"keys"`      // those included that have expired and whose memory did not come back yet
@@ -65,6 +65,7 @@ func (s Stats) String() string {
 // Stats looks at the store; it takes no lock and needs nobody alive.
 func (s *Store) Stats() (st Stats, err error) {
 	err = s.obj.Call(func() error {
+		s.tell()
 		t, err := s.t.Stats()
 		if err != nil {
 			return err
@@ -75,7 +76,7 @@ func (s *Store) Stats() (st Stats, err error) {
 			Buckets: t.Buckets, Overflows: t.Overflows, Evict: t.Evict,
 			MaxBytes: t.Size, Reserved: t.Reserved, Overhead: t.Heap + over, Used: t.Top - t.Heap - t.Free - t.Spare - over,
 			Free: t.Size - t.Top + t.Free + t.Spare, Largest: t.Largest(), FreeLists: []FreeList{},
-			Hits: s.hits.Load(), Misses: s.misses.Load(), Sets: t.Sets, Deletes: t.Deletes, Expired: t.Expired, Evicted: t.Evicted, Sleeps: t.Sleeps,
+			Hits: t.Hits, Misses: t.Misses, Sets: t.Sets, Deletes: t.Deletes, Expired: t.Expired, Evicted: t.Evicted, Sleeps: t.Sleeps,
 			Writer: s.lockStats("", t.Writer), Locks: []LockStats{},
 		}
 		if st.Free > 0 {

@@ -22,7 +22,17 @@ type Store struct {
 
 	_            [64]byte // what each Get writes is on a line of its own
 	hits, misses mem.U64
+	told         [2]mem.U64 // of them, in the store's own counters
 	_            [64]byte
+}
+
+// tellEvery is after how many reads a handle tells of them.
+const tellEvery = 1024
+
+// tell adds to the store's counters what this handle has counted since.
+func (s *Store) tell() {
+	h, m := s.hits.Load(), s.misses.Load()
+	s.t.CountReads(h-s.told[0].Swap(h), m-s.told[1].Swap(m))
 }
 
 // Create makes a store; shiplap.ErrExist when the name is taken, shiplap.ErrNoSpace when the file system has no room for
@@ -103,6 +113,10 @@ func (s *Store) Close() error {
 	if s.closed.Swap(true) {
 		return s.obj.Wrap(errs.ErrClosed)
 	}
+	_ = object.Guarded(func() error { // our share keeps the memory there
+		s.tell()
+		return nil
+	})
 	return s.obj.Close()
 }
 

@@ -200,6 +200,10 @@ func TestWatchFromAnotherProcess(t *testing.T) {
 // TestHostileNeighbour: whatever somebody writes into the store's memory while others use it, they get errors.
 func TestHostileNeighbour(t *testing.T) {
 	for round := range 3 {
+		if round == 2 && raceEnabled {
+			t.Log("no truncation: the race detector does atomic operations in C, where a fault is fatal")
+			break
+		}
 		d := domain2(t, round)
 		s := create(t, d, &Options{MaxBytes: 256 << 10})
 		for i := range 200 {

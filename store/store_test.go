@@ -522,7 +522,7 @@ func TestDump(t *testing.T) {
 		t.Errorf("%v, and after loading %v", before, again)
 	}
 	for _, bad := range []string{`{`, `{"key":"a"}`, `{"value":"a"}`, `{"key":"a","key_base64":"","value":""}`, `{"key":"a","value":"b"} x`,
-		`{"key":"a","value":"b","format":"xml"}`, `{"key":"a","value":"b","more":1}`} {
+		`{"key":"a","value":"b","format":"xml"}`, `{"key":"a","value":"b","more":1}`, "{\"key\":\"a\",\"value\":\"\xff\"}"} {
 		n, err := s.Load(bg, strings.NewReader(`{"key":"good","value":""}`+"\n"+bad))
 		if n != 1 || err == nil || !strings.Contains(err.Error(), "line 2") {
 			t.Errorf("%s: %d, %v", bad, n, err)

@@ -42,11 +42,11 @@ func (s *Store) Watch(ctx context.Context, pattern string, opt *WatchOptions) it
 		key, prefix = strings.CutSuffix(pattern, "*")
 	}
 	err := s.call(func() (err error) {
-		w.Watcher, err = s.t.Watch(key, !prefix, func(e table.Event) {
-			if opt.Initial {
-				w.tell(e)
-			}
-		})
+		var tell func(table.Event)
+		if opt.Initial {
+			tell = w.tell
+		}
+		w.Watcher, err = s.t.Watch(key, !prefix, tell)
 		return err
 	})
 	return func(yield func(Event, error) bool) {

@@ -6,6 +6,7 @@ import (
 	"math/bits"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -174,5 +175,138 @@ func TestManyExpire(t *testing.T) {
 	if s, err := tb.Stats(); err != nil || s.Expired != uint64(keys) || s.Expiring != 0 {
 		t.Errorf("%+v, %v", s, err)
 	}
+	must(t, tb.Check(bg))
+}
+
+// TestRoomInOneTurn: room that spare blocks or expired entries make is used before anybody else gets the lock.
+func TestRoomInOneTurn(t *testing.T) {
+	for what, prepare := range map[string]func(w *world, tb *Table, n int){
+		"spare": func(_ *world, tb *Table, n int) {
+			for i := range 2 { // the blocks of these become spare, and are neighbours
+				must(t, second(tb.Delete(bg, fmt.Sprint("a", n-1-i), Change{})))
+				must(t, second(tb.Delete(bg, fmt.Sprint("b", n-1-i), Change{})))
+			}
+		},
+		"expired": func(w *world, tb *Table, n int) { w.clock.Add(1e9) },
+	} {
+		w := newWorld(Geometry{Buckets: 8})
+		tb := w.open(1)
+		n := 0
+		for ; ; n++ {
+			_, err := tb.Set(bg, fmt.Sprint("a", n), make([]byte, 20), Change{Expiry: After, Time: 1e9})
+			if err == nil {
+				_, err = tb.Set(bg, fmt.Sprint("b", n), make([]byte, 90), Change{Expiry: After, Time: 1e9})
+			}
+			if err != nil {
+				is(t, err, errs.ErrFull)
+				break
+			}
+		}
+		_, _ = tb.Delete(bg, fmt.Sprint("a", n), Change{})
+		prepare(w, tb, n)
+		o := op{t: tb, key: "large", hash: tb.Hash("large"), value: make([]byte, 4*Granule)}
+		if _, err := o.locked(bg); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+		must(t, tb.Check(bg))
+	}
+}
+
+// TestEvictForLarge: many overflow buckets lie between the entries, and a large value finds room all the same.
+func TestEvictForLarge(t *testing.T) {
+	w := newWorld(Geometry{Buckets: 64, Size: 4 << 20, Evict: true})
+	tb := w.open(1)
+	room := int(tb.end-tb.heap) * Granule
+	for _, part := range []int{60, 20, 2, 1 << 30} {
+		for i := range 60_000 {
+			must(t, second(tb.Set(bg, fmt.Sprint("small", i), nil, Change{})))
+		}
+		large := make([]byte, room/part)
+		if part > room {
+			large = make([]byte, room-2*Granule)
+		}
+		if _, err := tb.Set(bg, "large", large, Change{}); err != nil {
+			t.Errorf("%d of %d bytes: %v", len(large), room, err)
+		}
+		if _, _, err := getOf(tb, nil, "large"); err != nil {
+			t.Errorf("what was just set is gone: %v", err)
+		}
+		must(t, tb.Check(bg))
+	}
+	must(t, second(tb.Set(bg, "large", make([]byte, room-2*Granule), Change{}))) // in its own place
+}
+
+// TestEvictWhatIsRead: if everything is read all the time, something is evicted all the same.
+func TestEvictWhatIsRead(t *testing.T) {
+	w := newWorld(Geometry{Buckets: 8, Evict: true})
+	tb := w.open(1)
+	n := 0
+	for s, _ := tb.Stats(); s.Evicted == 0; s, _ = tb.Stats() {
+		must(t, second(tb.Set(bg, fmt.Sprint("k", n), nil, Change{})))
+		n++
+	}
+	for i := range n {
+		_, _, _ = getOf(tb, nil, fmt.Sprint("k", i))
+	}
+	o := op{t: tb, key: "new", hash: tb.Hash("new")}
+	o.room.clocked = 2 * tb.geo.Buckets // so long others have marked what it passed
+	before, err := tb.Stats()
+	must(t, err)
+	if _, err := o.locked(bg); err != nil && err != errAgain {
+		t.Error(err)
+	}
+	after, err := tb.Stats()
+	must(t, err)
+	if after.Evicted == before.Evicted {
+		t.Error("nothing was evicted")
+	}
+	must(t, tb.Check(bg))
+}
+
+// TestFittingBlockIsFound: a block that is just large enough, behind many of its list that are not.
+func TestFittingBlockIsFound(t *testing.T) {
+	w := newWorld(Geometry{Buckets: 64, Size: 1 << 20})
+	tb := w.open(1)
+	size := func(granules int) []byte { return make([]byte, granules*Granule-entryHead-8) }
+	set := func(key string, granules int) { must(t, second(tb.Set(bg, key, size(granules), Change{}))) }
+	set("fits", 35)
+	set("wall", 1)
+	for i := range 60 {
+		set(fmt.Sprint("hole", i), 33)
+		set(fmt.Sprint("wall", i), 1)
+	}
+	fill(t, tb, "fill", 0)
+	must(t, second(tb.Delete(bg, "fits", Change{})))
+	for i := range 60 {
+		must(t, second(tb.Delete(bg, fmt.Sprint("hole", i), Change{})))
+	}
+	set("again", 35)
+	must(t, tb.Check(bg))
+}
+
+// TestLongestChain: more keys than a bucket may have are an error of who sets them, and no corruption.
+func TestLongestChain(t *testing.T) {
+	w := newWorld(Geometry{Buckets: 64, Size: 4 << 20})
+	tb := w.open(1)
+	var err error
+	n, last := 0, ""
+	for i := 0; err == nil; i++ {
+		key := strconv.Itoa(i)
+		if tb.bucket(tb.hash(key)) == tb.buckets {
+			if _, err = tb.Set(bg, key, nil, Change{}); err == nil {
+				n, last = n+1, key
+			}
+		}
+	}
+	is(t, err, errs.ErrFull)
+	if n != mainSlots+longest*overSlots {
+		t.Errorf("%d keys, %v", n, err)
+	}
+	must(t, second(tb.Stat(last)))
+	if some, _, err := tb.All(bg, "", false); err != nil || len(some) != n {
+		t.Errorf("%d of %d keys, %v", len(some), n, err)
+	}
+	must(t, second(tb.Set(bg, last, []byte("again"), Change{})))
+	must(t, second(tb.Delete(bg, last, Change{})))
 	must(t, tb.Check(bg))
 }

@@ -12,6 +12,7 @@ type place struct {
 
 	free int // offset of a free slot; 0: none
 	last int // offset of the head or link that names no overflow bucket
+	hops int // overflow buckets before that
 
 	over  int // offset of the first slot of the overflow bucket that has the key; 0: the bucket itself has it
 	from  int // offset of the head or link that names it
@@ -83,10 +84,10 @@ func (t *Table) walk(h uint64, p *place, is func(word uint64) (entryHeader, bool
 			from = s.linkAt()
 		}
 		if link>>32 == 0 {
-			p.last = from
+			p.last, p.hops = from, hops
 			return nil
 		}
-		if hops > longest {
+		if hops >= longest {
 			return corrupt("a bucket has more than %d overflow buckets", longest)
 		}
 		var ok bool
@@ -115,7 +116,7 @@ func (t *Table) removal(r *row, p *place) {
 	}
 	r.add(p.bucket, step(head))
 	t.count(r, &p.e, nil, unlinked != 0, false)
-	if at := spareAt(p.e.size); p.e.size <= maxSpare && t.span.U64(at).Load() == 0 {
+	if at := spareAt(p.e.size); p.e.size <= maxSpare && !t.evicting && t.span.U64(at).Load() == 0 {
 		r.add(at, uint64(p.e.at/Granule))
 	} else {
 		r.add(offPending, uint64(p.e.at/Granule))

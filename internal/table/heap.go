@@ -15,6 +15,11 @@ import (
 // errNoRoom: no block is large enough, and the file's end is reached.
 var errNoRoom = errors.New("no room")
 
+// noRoom: that, or the file system has none.
+func noRoom(err error) bool {
+	return err == errNoRoom || err != nil && errors.Is(err, errs.ErrNoSpace)
+}
+
 // block is the checked first word of the block at g: it lies in the used part of the heap.
 func (t *Table) block(r *row, g uint32) (size, state, before uint32, err error) {
 	top := uint32(r.load(offTop))
@@ -41,9 +46,14 @@ func bitAt(c int) int      { return offBitmap + c/64*8 }
 // take takes a block of n granules, which pending[i] names from then on; errNoRoom if there is none.
 func (t *Table) take(n, state uint32, i int) (uint32, error) {
 	r := t.begin()
-	g, err := t.takeFree(r, n, state)
+	g, err := t.takeFree(r, n, state, few)
 	if err == errNoRoom {
 		g, err = t.takeTop(r, n, state)
+	}
+	if noRoom(err) {
+		if f, e := t.takeFree(r, n, state, many); e != errNoRoom {
+			g, err = f, e
+		}
 	}
 	if err != nil {
 		return 0, err
@@ -53,9 +63,15 @@ func (t *Table) take(n, state uint32, i int) (uint32, error) {
 	return g, nil
 }
 
+// How many blocks of a list that may be too small are looked at: first, and where there is no other room.
+const (
+	few  = 32
+	many = 4096
+)
+
 // takeFree finds a free block of at least n granules, and gives back what is too much.
-func (t *Table) takeFree(r *row, n, state uint32) (uint32, error) {
-	g, err := t.search(r, n)
+func (t *Table) takeFree(r *row, n, state uint32, look int) (uint32, error) {
+	g, err := t.search(r, n, look)
 	if err != nil {
 		return 0, err
 	}
@@ -89,8 +105,8 @@ func (t *Table) takeFree(r *row, n, state uint32) (uint32, error) {
 	return g, nil
 }
 
-// search names a free block of at least n granules. In a list that may hold smaller ones too it looks at a few.
-func (t *Table) search(r *row, n uint32) (uint32, error) {
+// search names a free block of at least n granules. In a list that may hold smaller ones too it looks at some.
+func (t *Table) search(r *row, n uint32, look int) (uint32, error) {
 	c := classFor(n)
 	for w := c / 64; w < lists/64+1; w++ {
 		m := r.load(offBitmap + 8*w)
@@ -104,12 +120,11 @@ func (t *Table) search(r *row, n uint32) (uint32, error) {
 			return uint32(r.load(listAt(64*w + bits.TrailingZeros64(m)))), nil
 		}
 	}
-	const few = 32
 	g := uint32(0)
 	if classOf(n) != c {
 		g = uint32(r.load(listAt(classOf(n))))
 	}
-	for i := 0; g != 0 && i < few; i++ {
+	for i := 0; g != 0 && i < look; i++ {
 		size, _, _, err := t.block(r, g)
 		if err != nil {
 			return 0, err

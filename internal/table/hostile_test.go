@@ -19,7 +19,7 @@ func everything(w *world) (all []error) {
 	tb := w.open(1)
 	watcher, err := tb.Watch("k", false, func(Event) {})
 	add(err)
-	exact, err := tb.Watch("k3", true, func(Event) {})
+	exact, err := tb.Watch("k3", true, nil)
 	add(err)
 	for i := range 6 {
 		_, _, err := getOf(tb, nil, fmt.Sprint("k", i))

@@ -63,7 +63,7 @@ func (t *Table) LockKey(ctx context.Context, key string, try bool) (l *KeyLock, 
 		}
 		i, ok := t.boundTo(h)
 		if !ok {
-			if l, i, err = t.bind(ctx, key, h); err != nil || l != nil {
+			if l, i, err = t.bind(ctx, key, h, try); err != nil || l != nil {
 				return l, false, err
 			}
 		}
@@ -131,8 +131,18 @@ func (t *Table) boundTo(h uint64) (int, bool) {
 }
 
 // bind gives a free record to a key. If somebody was faster it returns a nil lock and his record.
-func (t *Table) bind(ctx context.Context, key string, h uint64) (l *KeyLock, i int, err error) {
-	if _, err := t.binding.Lock(ctx); err != nil {
+func (t *Table) bind(ctx context.Context, key string, h uint64, try bool) (l *KeyLock, i int, err error) {
+	if try { // others hold it for moments, unless they are stopped
+		for n := 1; ; n++ {
+			if ok, _ := t.binding.TryLock(); ok {
+				break
+			}
+			if n == bindTries {
+				return nil, 0, errs.ErrBusy
+			}
+			mem.Pause(uint32(n))
+		}
+	} else if _, err := t.binding.Lock(ctx); err != nil {
 		return nil, 0, err
 	}
 	defer t.binding.Unlock()
@@ -161,7 +171,8 @@ func (t *Table) bind(ctx context.Context, key string, h uint64) (l *KeyLock, i i
 		l.inside.StoreRelease(1)
 		return l, i, nil
 	}
-	return nil, 0, fmt.Errorf("%w: all %d key locks are held, or damaged and not repaired", errs.ErrFull, n)
+	return nil, 0, fmt.Errorf("%w: all %d key locks are held, or were by somebody who died and are not repaired (the statistics name their keys); "+
+		"unlock or repair some, or make it with more", errs.ErrFull, n)
 }
 
 // Unlock gives the lock to the next.

@@ -37,6 +37,8 @@ const (
 	offDeletes  = 5416
 	offExpired  = 5424
 	offEvicted  = 5432
+	offHits     = 5440 // u64 counters of readers, who tell of many reads at a time
+	offMisses   = 5448
 	offReserved = 5504 // u64 bytes of the file that are set aside; what readers read is on this line, which hardly ever changes
 	offCleared  = 5512 // u64 entries of this revision and before count for nothing
 	offLists    = 5632 // 240 × {u32 granule of the first free block, u32 how many}

@@ -270,3 +270,19 @@ func TestKeyLockDeath(t *testing.T) {
 	_, _, err = tb.LockKey(ctx, "c", false)
 	is(t, err, context.Canceled)
 }
+
+// TestTryKeyLockDoesNotWait: also not for somebody who is stopped while he gives a record to a key.
+func TestTryKeyLockDoesNotWait(t *testing.T) {
+	w := newWorld(Geometry{Buckets: 8, Locks: 2})
+	tb := w.open(1)
+	w.span.U32(BindingLock).Store(7) // lives
+	_, _, err := tb.LockKey(bg, "a", true)
+	is(t, err, errs.ErrBusy)
+	w.dead.Store(uint32(7), true)
+	l, died, err := tb.LockKey(bg, "a", true)
+	must(t, err)
+	if died {
+		t.Error("told of a death that was not inside")
+	}
+	l.Unlock()
+}

@@ -3,6 +3,7 @@ package table
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/bits"
 	"slices"
 	"time"
@@ -61,7 +62,10 @@ type entryHeader struct {
 
 func (e *entryHeader) keyAt() int   { return e.at + entryHead }
 func (e *entryHeader) valueAt() int { return e.at + entryHead + pad(e.key) }
-func (e *entryHeader) meta() Meta   { return Meta{e.rev, int64(e.expires), e.format} }
+func (e *entryHeader) meta() Meta   { return Meta{e.rev, timeOf(e.expires), e.format} }
+
+// timeOf is an expiry from shared memory, the end of time where it is none.
+func timeOf(expires uint64) int64 { return int64(min(expires, 1<<63-1)) }
 
 // alive: neither cleared nor expired. now is asked for only if need be.
 func (t *Table) alive(e *entryHeader, now *int64) bool {
@@ -93,7 +97,7 @@ func (t *Table) entry(slot uint64) (e entryHeader, ok bool) {
 	}
 	l := t.span.U64(e.at + 24).Load()
 	e.key, e.format, e.value = int(l&0xffffff), Format(l>>24), int(l>>32)
-	if entryHead+pad(e.key)+e.value > int(size)*Granule {
+	if e.key > MaxKey || e.value > MaxValue || entryHead+pad(e.key)+e.value > int(size)*Granule {
 		return e, false
 	}
 	e.size = size
@@ -141,17 +145,12 @@ func (t *Table) look(dst []byte, key string, h uint64, want bool) ([]byte, Meta,
 	seen := head.Load()
 	words, link := line[1:], seen
 	for hops := 0; ; hops++ {
-		// Which slot it is nobody can predict: so they are compared without branches.
-		var vs [mainSlots]uint64
-		mask := uint(0)
-		for i := range words {
+		for mask := matches(words, h>>tagShift); mask != 0; mask &= mask - 1 {
+			i := bits.TrailingZeros(mask)
 			v := words[i].Load()
-			vs[i%mainSlots] = v
-			mask |= uint((v>>tagShift^h>>tagShift)-1) >> 63 << i
-		}
-		for ; mask != 0; mask &= mask - 1 {
-			i := bits.TrailingZeros(mask) % mainSlots
-			v := vs[i]
+			if v>>tagShift != h>>tagShift {
+				continue // it was changed since
+			}
 			g := uint32(v)
 			if g < t.heap || g >= t.end {
 				if g == 0 {
@@ -168,13 +167,13 @@ func (t *Table) look(dst []byte, key string, h uint64, want bool) ([]byte, Meta,
 			valueAt := entryHead + pad(len(key))
 			w, l := uint32(e[0].Load()), e[3].Load()
 			size, n := w&sizeMask, int(l>>32)
-			if w>>stateShift != entry || size == 0 || size > t.end-g || valueAt+n > int(size)*Granule && int(l&0xffffff) == len(key) {
+			if w>>stateShift != entry || size == 0 || size > t.end-g || (valueAt+n > int(size)*Granule || n > MaxValue) && int(l&0xffffff) == len(key) {
 				return dst, Meta{}, unchanged(head, seen, wrong)
 			}
 			if int(l&0xffffff) != len(key) || !t.span.EqualString(at+entryHead, key) {
 				continue
 			}
-			m := Meta{e[1].Load(), int64(e[2].Load()), Format(l >> 24)}
+			m := Meta{e[1].Load(), timeOf(e[2].Load()), Format(l >> 24)}
 			if m.Revision <= t.cleared.Load() || m.Expires != 0 && t.now() >= m.Expires {
 				return dst, Meta{}, unchanged(head, seen, missing)
 			}
@@ -207,6 +206,21 @@ func (t *Table) look(dst []byte, key string, h uint64, want bool) ([]byte, Meta,
 		words, link = o[2:], o[1].Load()
 	}
 }
+
+// matches has a bit for each slot that has a tag. Which one it is nobody can predict: so they are compared without branches.
+func matches(words []mem.U64, tag uint64) (mask uint) {
+	if len(words) == mainSlots {
+		w := (*[mainSlots]mem.U64)(words)
+		return match(&w[0], tag) | match(&w[1], tag)<<1 | match(&w[2], tag)<<2 | match(&w[3], tag)<<3 |
+			match(&w[4], tag)<<4 | match(&w[5], tag)<<5 | match(&w[6], tag)<<6
+	}
+	for i := range words {
+		mask |= match(&words[i], tag) << i
+	}
+	return mask
+}
+
+func match(w *mem.U64, tag uint64) uint { return uint((w.Load()>>tagShift^tag)-1) >> 63 }
 
 // unchanged is r if the bucket has not changed since its head was seen.
 func unchanged(head *mem.U64, seen uint64, r result) result {
@@ -261,15 +275,18 @@ func (t *Table) getAgain(dst []byte, key string, h uint64, want bool) (out []byt
 }
 
 const (
-	patience  = 5 * time.Second       // with buckets that never stand still, and whose writers never let go
+	patience  = 10 * time.Second      // with buckets that never stand still, and whose writers never let go
 	lockSlice = 50 * time.Millisecond // long enough to stand in line (package wordlock)
 	freeTries = 8
+	freeTime  = 20 * time.Millisecond
 )
 
 // again reads until it gets something that stood still. A living writer may be faster, with a large value, for ever: so
-// the lock has to help. Whoever holds that may be stopped: but then nothing changes.
+// the lock has to help. Whoever holds that may be stopped: but then nothing changes. So it is waited for in slices, which are longer the longer
+// reading takes, for so does writing.
 func (t *Table) again(read func() result) error {
-	var start time.Time
+	start := time.Now()
+	free := start // since when it reads without the lock
 	for i := 1; ; i++ {
 		switch read() {
 		case found, missing:
@@ -277,27 +294,26 @@ func (t *Table) again(read func() result) error {
 		case wrong:
 			return corrupt("a bucket, or an entry in it, is not as they are")
 		}
-		if i%freeTries != 0 {
+		took := time.Since(free)
+		if i%freeTries != 0 && took < freeTime {
 			if i > 2 {
 				mem.Pause(uint32(i))
 			}
 			continue
 		}
-		if start.IsZero() {
-			start = time.Now()
-		}
-		if done, err := t.readLocked(read); done {
+		if done, err := t.readLocked(max(lockSlice, 4*took), read); done {
 			return err
 		}
-		if time.Since(start) > patience {
-			return corrupt("a bucket changes all the time, and its writer never lets the lock go")
+		free = time.Now()
+		if free.Sub(start) > patience {
+			return fmt.Errorf("%w: for %v a bucket has changed whenever it was read, and its writers' lock was not to be had", errs.ErrBusy, patience)
 		}
 	}
 }
 
 // readLocked reads with the lock, unless that cannot be had for a while.
-func (t *Table) readLocked(read func() result) (done bool, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), lockSlice)
+func (t *Table) readLocked(slice time.Duration, read func() result) (done bool, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), slice)
 	defer cancel()
 	if err := t.acquire(ctx); err != nil {
 		return !errors.Is(err, context.DeadlineExceeded), err

@@ -14,6 +14,7 @@ type query struct {
 	now    int64
 	buf    []byte
 	room   budget
+	locked bool // by the caller
 }
 
 // budget bounds what is read of a table that may lie: no byte of the heap is met twice.
@@ -24,6 +25,9 @@ func (t *Table) budget() budget {
 	return budget{n * Granule, n}
 }
 
+// used is how many bytes were read since the budget was whole.
+func (q *query) used(t *Table) int { return t.budget().bytes - q.room.bytes }
+
 // collect appends the wanted entries of a bucket, as they were at one moment.
 func (t *Table) collect(dst []Entry, bucket int, q *query) ([]Entry, error) {
 	n, room := len(dst), q.room
@@ -32,8 +36,11 @@ func (t *Table) collect(dst []Entry, bucket int, q *query) ([]Entry, error) {
 		dst, r = t.collectOnce(dst[:n], bucket, q)
 		return r
 	}
-	if read() == found {
+	switch r := read(); {
+	case r == found:
 		return dst, nil
+	case q.locked:
+		return dst, corrupt("a bucket, or an entry in it, is not as they are, or changes while its lock is held")
 	}
 	err := t.again(read)
 	return dst, err
@@ -116,6 +123,7 @@ func (t *Table) All(ctx context.Context, prefix string, values bool) (all []Entr
 		return nil, 0, err
 	}
 	defer t.lock.Unlock()
+	q.locked = true
 	if all, rev, err = t.snapshot(ctx, all[:0], &q); err == errAgain {
 		err = corrupt("somebody changes the table who does not hold its lock")
 	}
@@ -130,6 +138,9 @@ func (t *Table) snapshot(ctx context.Context, all []Entry, q *query) ([]Entry, u
 	for i := range int(t.geo.Buckets) {
 		var err error
 		if all, err = t.collect(all, t.buckets+i*bucketSize, q); err != nil {
+			if !q.locked && t.revision.Load() != rev {
+				return nil, 0, errAgain // what moves may be met twice, and be more than the heap holds
+			}
 			return nil, 0, err
 		}
 		if i%1024 == 1023 {
@@ -159,16 +170,17 @@ func (t *Table) Scan(ctx context.Context, next int, prefix string) (some []Entry
 	if ctx.Err() != nil {
 		return nil, -1, context.Cause(ctx)
 	}
-	q := query{prefix: prefix, values: true, room: t.budget()}
-	bytes := q.room.bytes
+	q := query{prefix: prefix, values: true}
+	bytes := 0
 	for i := next; i < int(t.geo.Buckets); i++ {
-		if bytes-q.room.bytes > scanBytes || i-next > scanBuckets {
+		if bytes > scanBytes || i-next > scanBuckets {
 			return some, i, nil
 		}
-		q.now = 0
+		q.now, q.room = 0, t.budget()
 		if some, err = t.collect(some, t.buckets+i*bucketSize, &q); err != nil {
 			return nil, -1, err
 		}
+		bytes += q.used(t)
 	}
 	return some, -1, nil
 }

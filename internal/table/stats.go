@@ -24,6 +24,8 @@ type Stats struct {
 	Deletes   uint64
 	Expired   uint64
 	Evicted   uint64
+	Hits      uint64 // that readers have told of
+	Misses    uint64
 	Sleeps    uint64
 	Writer    wordlock.State
 }
@@ -50,7 +52,7 @@ func (t *Table) Stats() (s Stats, err error) {
 	s = Stats{
 		Geometry: t.geo, Entries: int(uint32(c)), Cleared: int(c >> 32), Expiring: int(uint32(x)), Overflows: int(x >> 32),
 		Heap: int64(t.heap) * Granule, Top: int64(uint32(t.top.Load())) * Granule, Revision: t.revision.Load(),
-		Sets: word(offSets), Deletes: word(offDeletes), Expired: word(offExpired), Evicted: word(offEvicted), Sleeps: word(offSleeps),
+		Sets: word(offSets), Deletes: word(offDeletes), Expired: word(offExpired), Evicted: word(offEvicted), Hits: word(offHits), Misses: word(offMisses), Sleeps: word(offSleeps),
 		Writer: wordlock.Inspect(t.span, WriterLock),
 	}
 	reserved, free := t.reserved.Load(), t.free.Load()
@@ -69,6 +71,16 @@ func (t *Table) Stats() (s Stats, err error) {
 		}
 	}
 	return s, nil
+}
+
+// CountReads tells of reads that found something and of reads that did not.
+func (t *Table) CountReads(hits, misses uint64) {
+	if hits != 0 {
+		t.span.U64(offHits).Add(hits)
+	}
+	if misses != 0 {
+		t.span.U64(offMisses).Add(misses)
+	}
 }
 
 // Check reads the whole table, with the lock, and finds out whether everything in it is as it has to be: every block is
@@ -171,6 +183,10 @@ func (c *checker) slot(t *Table, bucket int, word uint64) error {
 	}
 	if e.expires != 0 {
 		c.expiring++
+		next, lap, hand := t.span.U64(offNext).Load(), t.span.U64(offLap).Load(), t.span.U64(offHand).Load()
+		if e.expires < next || e.expires < lap && uint64(bucket-t.buckets)/bucketSize < hand && hand < t.geo.Buckets {
+			return corrupt("the entry of %q expires at %d, and nobody looks for it before %d, %d", key, e.expires, next, lap)
+		}
 	}
 	return c.claim(uint32(word), entry)
 }

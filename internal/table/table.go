@@ -43,7 +43,8 @@ type Table struct {
 	armed, revision, cleared, reserved, counts, extras, top, free *mem.U64
 	pending                                                       [2]*mem.U64
 
-	row row // of the holder of the lock
+	row      row  // of the holder of the lock
+	evicting bool // his, too: what he takes away becomes free, and not spare
 }
 
 // Init writes what is not zero in a new table, of which the first reserved bytes are set aside.

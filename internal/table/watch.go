@@ -18,53 +18,100 @@ type Event struct {
 type Watcher struct {
 	t      *Table
 	q      query
-	seen   uint64 // every change up to this revision was told
-	known  map[int][]known
+	seen   uint64 // every change up to this revision was told, or its bucket waits
+	known  map[int]*known
 	bytes  int // of known keys
 	expiry expiries
 	some   []Entry
-	marked map[int]bool
+	marked map[int]bool // buckets that wait to be looked at
+	next   int          // and as many as left from this number on, around
+	left   int
 }
 
-// known is a key that was told.
+// known is what was told of a bucket.
 type known struct {
-	key string
-	rev uint64
-	met bool // in the last look at its bucket
+	bucket  int
+	keys    []knownKey
+	expires int64 // when the first of them does, 0: never
+	index   int   // in the watcher's expiry
 }
 
-// expiries are the times at which buckets have to be looked at, soonest first.
-type expiries []expiry
-
-type expiry struct {
-	time   int64
-	bucket int
+type knownKey struct {
+	key     string
+	rev     uint64
+	expires int64
+	met     bool // in the last look at its bucket
 }
+
+// expiries are the buckets that have to be looked at at some time, soonest first.
+type expiries []*known
 
 func (e expiries) Len() int           { return len(e) }
-func (e expiries) Less(i, j int) bool { return e[i].time < e[j].time }
-func (e expiries) Swap(i, j int)      { e[i], e[j] = e[j], e[i] }
-func (e *expiries) Push(x any)        { *e = append(*e, x.(expiry)) }
+func (e expiries) Less(i, j int) bool { return e[i].expires < e[j].expires }
+func (e expiries) Swap(i, j int) {
+	e[i], e[j] = e[j], e[i]
+	e[i].index, e[j].index = i, j
+}
+
+func (e *expiries) Push(x any) {
+	k := x.(*known)
+	k.index = len(*e)
+	*e = append(*e, k)
+}
+
 func (e *expiries) Pop() any {
 	last := len(*e) - 1
 	x := (*e)[last]
+	(*e)[last] = nil
 	*e = (*e)[:last]
 	return x
 }
 
-// Watch begins to watch a key, or all that begin with a prefix. tell is called with what is there now.
-func (t *Table) Watch(key string, exact bool, tell func(Event)) (*Watcher, error) {
-	w := &Watcher{t: t, q: query{prefix: key, exact: exact, values: true}, known: map[int][]known{}, marked: map[int]bool{}}
-	w.q.room = t.budget()
-	return w, w.lookAll(tell)
+// schedule notes when a bucket has to be looked at; 0: never.
+func (w *Watcher) schedule(k *known, expires int64) {
+	switch was := k.expires; {
+	case was == expires:
+	case was == 0:
+		k.expires = expires
+		heap.Push(&w.expiry, k)
+	case expires == 0:
+		heap.Remove(&w.expiry, k.index)
+		k.expires = 0
+	default:
+		k.expires = expires
+		heap.Fix(&w.expiry, k.index)
+	}
 }
 
-// Changed reports whether the table has changed since.
-func (w *Watcher) Changed() bool { return w.t.revision.Load() != w.seen }
+// Watch begins to watch a key, or all that begin with a prefix. tell is called with what is there now; without it values are not even read.
+func (t *Table) Watch(key string, exact bool, tell func(Event)) (*Watcher, error) {
+	w := &Watcher{t: t, q: query{prefix: key, exact: exact}, known: map[int]*known{}, marked: map[int]bool{}}
+	w.seen = t.revision.Load() // before the look: what comes later will be news
+	w.markAll()
+	if w.q.values = tell != nil; tell == nil {
+		tell = func(Event) {}
+	}
+	for used := 0; w.waits(); {
+		n, err := w.piece(tell)
+		if err != nil {
+			return nil, err
+		}
+		if used += n; used > most*t.budget().bytes {
+			return nil, w.tooMuch()
+		}
+	}
+	w.q.values = true
+	return w, nil
+}
+
+// Changed reports whether the table has changed since, or a Poll did not tell everything.
+func (w *Watcher) Changed() bool { return w.t.revision.Load() != w.seen || w.waits() }
+
+func (w *Watcher) waits() bool { return len(w.marked) > 0 || w.left > 0 }
 
 // Ready reports whether there may be something to tell. While the watcher's goroutine sleeps, others may ask.
 func (w *Watcher) Ready() bool {
-	return w.Changed() || len(w.expiry) > 0 && w.expiry[0].time <= w.t.now()
+	return w.Changed() || len(w.expiry) > 0 && w.expiry[0].expires <= w.t.now()
 }
 
 // Expires is for how long, at most, nothing that is known expires; ok is false if nothing does.
@@ -72,35 +119,42 @@ func (w *Watcher) Expires() (in time.Duration, ok bool) {
 	if len(w.expiry) == 0 {
 		return 0, false
 	}
-	return time.Duration(w.expiry[0].time - w.t.now()), true
+	return time.Duration(w.expiry[0].expires - w.t.now()), true
 }
 
-// Poll tells what has changed since the last call.
+// Poll tells what has changed since the last call; of much it tells a part, and Changed says that there is more.
 func (w *Watcher) Poll(tell func(Event)) error {
-	w.q.newer, w.q.room = w.seen, w.t.budget()
-	if now := w.t.revision.Load(); now != w.seen {
-		if w.q.exact {
-			w.mark(w.t.bucket(w.t.hash(w.q.prefix)))
-		} else if !w.markLogged(now) {
-			return w.lookAll(tell)
+	now := w.t.revision.Load()
+	if !w.waits() {
+		w.q.newer = w.seen // values that are not newer were told
+	}
+	if now != w.seen {
+		if w.q.exact || !w.markLogged(now) {
+			w.markAll()
 		}
 		w.seen = now
 	}
 	if len(w.expiry) > 0 {
-		for now := w.t.now(); len(w.expiry) > 0 && w.expiry[0].time <= now; heap.Pop(&w.expiry) {
+		for now := w.t.now(); len(w.expiry) > 0 && w.expiry[0].expires <= now; {
 			w.mark(w.expiry[0].bucket)
+			w.schedule(w.expiry[0], 0)
 		}
 	}
-	for b := range w.marked {
-		delete(w.marked, b)
-		if err := w.look(b, tell); err != nil {
-			return err
-		}
-	}
-	return nil
+	_, err := w.piece(tell)
+	return err
 }
 
 func (w *Watcher) mark(bucket int) { w.marked[bucket] = true }
+
+// markAll marks every bucket that may matter. Where it has got to it goes on: if it happens again and again, no bucket waits for ever.
+func (w *Watcher) markAll() {
+	if w.q.exact {
+		w.mark(w.t.bucket(w.t.hash(w.q.prefix)))
+		return
+	}
+	clear(w.marked)
+	w.left = int(w.t.geo.Buckets)
+}
 
 // markLogged marks the buckets that the change log names; false if it does not go back that far, or names all.
 func (w *Watcher) markLogged(now uint64) bool {
@@ -113,79 +167,127 @@ func (w *Watcher) markLogged(now uint64) bool {
 		if uint32(v>>32) != uint32(rev) || v&all >= t.geo.Buckets {
 			return false // overwritten meanwhile, or a Clear, or nonsense
 		}
-		w.mark(t.buckets + int(v&all)*bucketSize)
+		if b := int(v & all); (b-w.next)&int(t.mask) >= w.left {
+			w.mark(t.buckets + b*bucketSize)
+		}
 	}
 	return true
 }
 
-// lookAll looks at every bucket that may matter.
-func (w *Watcher) lookAll(tell func(Event)) error {
-	clear(w.marked)
-	w.seen = w.t.revision.Load() // before the look: what comes later will be news
-	if w.q.exact {
-		return w.look(w.t.bucket(w.t.hash(w.q.prefix)), tell)
-	}
-	for i := range int(w.t.geo.Buckets) {
-		if err := w.look(w.t.buckets+i*bucketSize, tell); err != nil {
-			return err
+// pieceBytes is about how much is read at a time: what was told has to be kept until somebody takes it.
+const pieceBytes = 1 << 20
+
+// piece looks at buckets that wait. It returns about how many bytes it read.
+func (w *Watcher) piece(tell func(Event)) (read int, err error) {
+	for buckets := 0; read+buckets*bucketSize < pieceBytes; buckets++ {
+		bucket := 0
+		for bucket = range w.marked {
+			break
 		}
+		switch {
+		case bucket != 0:
+			delete(w.marked, bucket)
+		case w.left > 0:
+			bucket = w.t.buckets + w.next*bucketSize
+			w.next = (w.next + 1) & int(w.t.mask)
+			w.left--
+		default:
+			return read, nil
+		}
+		if err := w.look(bucket, tell); err != nil {
+			return read, err
+		}
+		read += w.q.used(w.t)
 	}
-	return nil
+	return read, nil
+}
+
+// read collects what the bucket has now.
+func (w *Watcher) read(bucket int) (err error) {
+	w.q.now, w.q.room = 0, w.t.budget()
+	w.some, err = w.t.collect(w.some[:0], bucket, &w.q)
+	return err
 }
 
 // look tells how a bucket differs from what is known of it.
-func (w *Watcher) look(bucket int, tell func(Event)) (err error) {
-	w.q.now = 0
-	if w.some, err = w.t.collect(w.some[:0], bucket, &w.q); err != nil {
+func (w *Watcher) look(bucket int, tell func(Event)) error {
+	if err := w.read(bucket); err != nil {
 		return err
 	}
-	keys := w.known[bucket]
-	index := indexOf(keys)
+	k := w.known[bucket]
+	if k == nil {
+		if len(w.some) == 0 {
+			return nil
+		}
+		k = &known{bucket: bucket}
+		w.known[bucket] = k
+	}
+	index := indexOf(k.keys)
+	for i := range w.some { // what is no news was told, they say; does nobody know of it? A clock that was set back does that.
+		e := &w.some[i]
+		if j, ok := index(e.Key); e.Revision <= w.q.newer && (!ok || k.keys[j].rev != e.Revision) {
+			newer := w.q.newer
+			w.q.newer = 0
+			err := w.read(bucket)
+			if w.q.newer = newer; err != nil {
+				return err
+			}
+			break
+		}
+	}
 	for _, e := range w.some {
 		i, ok := index(e.Key)
-		if ok && keys[i].rev == e.Revision {
-			keys[i].met = true
+		if ok && k.keys[i].rev == e.Revision {
+			k.keys[i].met = true
 			continue
-		}
-		if e.Revision <= w.q.newer { // it was told, they say; nobody knows of it
-			w.q.newer = 0
-			return w.look(bucket, tell)
 		}
 		if !ok {
-			keys = append(keys, known{key: e.Key})
-			i = len(keys) - 1
+			k.keys = append(k.keys, knownKey{key: e.Key})
+			i = len(k.keys) - 1
 			w.bytes += len(e.Key)
 		}
-		keys[i].rev, keys[i].met = e.Revision, true
-		if e.Expires != 0 {
-			heap.Push(&w.expiry, expiry{e.Expires, bucket})
-		}
+		k.keys[i].rev, k.keys[i].expires, k.keys[i].met = e.Revision, e.Expires, true
 		tell(Event{Entry: e})
 	}
-	rest := keys[:0]
-	for _, k := range keys {
-		if !k.met {
-			w.bytes -= len(k.key)
-			tell(Event{Entry: Entry{Key: k.key}, Deleted: true})
-			continue
-		}
-		k.met = false
-		rest = append(rest, k)
-	}
-	if len(rest) == 0 {
-		delete(w.known, bucket)
-	} else {
-		w.known[bucket] = rest
-	}
+	w.forget(k, tell)
 	clear(w.some) // values are the receiver's
-	if w.bytes > w.t.budget().bytes {
-		return corrupt("there are more keys than the heap has room for")
+	if w.bytes > most*w.t.budget().bytes {
+		return w.tooMuch()
 	}
 	return nil
 }
 
+// most is how often what is read of all buckets may fill the heap: they are read one by one, and entries may move meanwhile.
+const most = 8
+
+func (w *Watcher) tooMuch() error {
+	return corrupt("the buckets hold more than %d times what the heap has room for", most)
+}
+
+// forget tells of the keys of a bucket that were not met, and finds out when the next one expires.
+func (w *Watcher) forget(k *known, tell func(Event)) {
+	rest, soonest := k.keys[:0], int64(0)
+	for _, key := range k.keys {
+		if !key.met {
+			w.bytes -= len(key.key)
+			tell(Event{Entry: Entry{Key: key.key}, Deleted: true})
+			continue
+		}
+		if key.expires != 0 && (soonest == 0 || key.expires < soonest) {
+			soonest = key.expires
+		}
+		key.met = false
+		rest = append(rest, key)
+	}
+	clear(k.keys[len(rest):])
+	k.keys = rest
+	if w.schedule(k, soonest); len(rest) == 0 {
+		delete(w.known, k.bucket)
+	}
+}
+
 // indexOf finds keys in a list. A few are searched one by one.
-func indexOf(keys []known) func(key string) (int, bool) {
+func indexOf(keys []knownKey) func(key string) (int, bool) {
 	const few = 32
 	if len(keys) <= few {
 		return func(key string) (int, bool) {

@@ -172,27 +172,39 @@ func (o *op) locked(ctx context.Context) (rev uint64, err error) {
 		return 0, err
 	}
 	defer t.lock.Unlock()
-	p, err := t.find(o.key, o.hash, &o.now)
-	if err != nil {
-		return 0, err
-	}
-	if err := o.may(&p); err != nil {
-		return 0, err
-	}
-	value, format, expires, err := o.result(&p)
-	if err != nil {
-		return 0, err
-	}
-	rev, err = o.store(&p, value, format, expires)
-	if err == errNoRoom || err != nil && errors.Is(err, errs.ErrNoSpace) {
-		return 0, o.makeRoom(granules(len(o.key), len(value)), err)
-	}
-	if err != nil {
-		return 0, err
+	for o.room.piece = false; ; {
+		var p place
+		var n uint32
+		if p, n, rev, err = o.try(); err == nil {
+			break
+		}
+		if noRoom(err) {
+			err = o.makeRoom(n, &p, err)
+		}
+		if err != nil {
+			return 0, err
+		}
 	}
 	t.bump(offSets)
 	t.tidy(&o.now)
 	return rev, nil
+}
+
+// try makes the change if there is room. n is how many granules the entry takes.
+func (o *op) try() (p place, n uint32, rev uint64, err error) {
+	if p, err = o.t.find(o.key, o.hash, &o.now); err != nil {
+		return p, 0, 0, err
+	}
+	if err := o.may(&p); err != nil {
+		return p, 0, 0, err
+	}
+	value, format, expires, err := o.result(&p)
+	if err != nil {
+		return p, 0, 0, err
+	}
+	n = granules(len(o.key), len(value))
+	rev, err = o.store(&p, n, value, format, expires)
+	return p, n, rev, err
 }
 
 func (o *op) may(p *place) error {
@@ -260,11 +272,13 @@ func (o *op) number(old []byte, p *place) ([]byte, error) {
 }
 
 // store writes a new entry and lets the slot point to it.
-func (o *op) store(p *place, value []byte, format Format, expires int64) (rev uint64, err error) {
+func (o *op) store(p *place, n uint32, value []byte, format Format, expires int64) (rev uint64, err error) {
 	t := o.t
-	n := granules(len(o.key), len(value))
 	if n > t.end-t.heap {
 		return 0, fmt.Errorf("%w: an entry of %d bytes in a heap of %d", errs.ErrTooLarge, int64(n)*Granule, int64(t.end-t.heap)*Granule)
+	}
+	if p.slot == 0 && p.free == 0 && p.hops == longest {
+		return 0, fmt.Errorf("%w: its bucket has %d keys, which is no chance; delete some", errs.ErrFull, mainSlots+longest*overSlots)
 	}
 	g, err := t.spare(n)
 	if err != nil {

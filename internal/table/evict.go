@@ -1,0 +1,222 @@
+package table
+
+import (
+	"fmt"
+
+	"github.com/shiplap-ipc/shiplap/internal/errs"
+)
+
+// Where there is no room: spare blocks are freed, then what has expired or was cleared is reclaimed, then, if the table
+// evicts, entries go that nobody has read since the clock's hand came by the last time. Each turn with the lock does a piece of that
+// and tries again before others get their turns, so that they do not take the room that it has made.
+
+// room is how far a change has got in making room for itself.
+type room struct {
+	piece   bool   // done in this turn
+	swept   uint64 // buckets
+	clocked uint64 // buckets since the last entry was evicted
+	evicted uint64 // entries
+	next    uint32 // granule where the last turn stopped, 0: none
+}
+
+// makeRoom does something towards n granules. Without an error there may be room now; errAgain asks for another turn; any other
+// error says why there will be no room.
+func (o *op) makeRoom(n uint32, p *place, cause error) error {
+	t := o.t
+	if any, err := t.flush(); any || err != nil {
+		return err
+	}
+	if o.room.piece {
+		return errAgain
+	}
+	o.room.piece = true
+	if o.room.swept < t.geo.Buckets && (t.due(&o.now) || o.room.swept > 0) {
+		seen, _, err := t.sweep(pieceBuckets, pieceEntries, &o.now)
+		o.room.swept += uint64(seen)
+		return err
+	}
+	if !t.geo.Evict || o.room.clocked > 3*t.geo.Buckets || o.room.evicted > uint64(t.end-t.heap) {
+		return t.full(n, cause)
+	}
+	t.evicting = true
+	defer func() { t.evicting = false }()
+	return o.evict(n, p)
+}
+
+func (t *Table) full(n uint32, cause error) error {
+	if cause != errNoRoom {
+		return cause
+	}
+	free := int64(t.free.Load()+uint64(t.end-uint32(t.top.Load()))) * Granule
+	return fmt.Errorf("%w: %d bytes are wanted in one piece, %d are free of %d; delete keys, or make it with a larger MaxBytes or with Evict",
+		errs.ErrFull, int64(n)*Granule, free, int64(t.end-t.heap)*Granule)
+}
+
+// evict takes one entry away that nobody has read since the clock's hand came by the last time, and as many beside it as
+// a block of n granules needs. If all are read all the time, so that two laps did not help, it takes the next one.
+func (o *op) evict(n uint32, own *place) error {
+	t := o.t
+	keep := uint32(own.word) // the key that is to be changed goes last
+	if g := o.room.next; g != 0 {
+		if _, ok, err := t.findBlock(g); ok || err != nil {
+			if err != nil {
+				return err
+			}
+			return o.evictFrom(g, n, keep)
+		}
+		o.room.next = 0
+	}
+	clock := t.span.U64(offClock)
+	for range pieceBuckets {
+		i := clock.Load()
+		if i >= t.geo.Buckets {
+			i = 0
+		}
+		any := o.room.clocked >= 2*t.geo.Buckets
+		if any {
+			keep = 0
+		}
+		word, ok, err := t.victim(t.buckets+int(i)*bucketSize, keep, any)
+		if err != nil {
+			return err
+		}
+		if ok {
+			return o.evictFrom(uint32(word), n, keep)
+		}
+		clock.StoreOrdered((i + 1) & t.mask)
+		o.room.clocked++
+	}
+	return nil
+}
+
+// victim is an entry of a bucket to evict, not the one at keep. It takes their marks from those that were used, unless any will do.
+func (t *Table) victim(bucket int, keep uint32, any bool) (word uint64, ok bool, err error) {
+	s, link := t.mainSlots(bucket), t.span.U64(bucket).Load()
+	for hops := 0; ; hops++ {
+		for i := range s.n {
+			w := t.span.U64(s.at + 8*i)
+			word := w.Load()
+			if uint32(word) == 0 || uint32(word) == keep {
+				continue
+			}
+			if any || word&slotUsed == 0 {
+				return word, true, nil
+			}
+			w.CAS(word, word&^slotUsed)
+		}
+		if link>>32 == 0 {
+			return 0, false, nil
+		}
+		if s, ok = t.over(link); !ok || hops > longest {
+			return 0, false, corrupt("a bucket's overflow is at granule %d, where no bucket is", link>>32)
+		}
+		link = t.span.U64(s.linkAt()).Load()
+	}
+}
+
+// evictFrom evicts what the block at granule g holds, and its neighbours, those behind it and then those before it, until n granules
+// are free in one piece. It stops at the entry at keep, and when it has done enough for one turn.
+func (o *op) evictFrom(g, n, keep uint32) error {
+	t := o.t
+	o.room.next = 0
+	for range pieceEntries {
+		p, last, err := t.tenant(g)
+		if err != nil {
+			return err
+		}
+		if keep != 0 && p.e.at == at(keep) {
+			return nil
+		}
+		start, err := t.pieceWithout(g, &p)
+		if err != nil {
+			return err
+		}
+		t.remove(&p)
+		if err := t.inOrder(); err != nil {
+			return err
+		}
+		t.bump(offEvicted)
+		o.room.evicted++
+		o.room.clocked = 0
+		if !last {
+			continue
+		}
+		w := t.top.Load()
+		if top, size := uint32(w), uint32(w>>32); start >= top { // now the other way
+			if t.end-top >= n || size == 0 {
+				return nil
+			}
+			g = top - size
+			continue
+		}
+		size, state, _, err := t.block(t.begin(), start)
+		if err != nil {
+			return err
+		}
+		if state != free {
+			return corrupt("the block at granule %d was freed, and is in state %d", start, state)
+		}
+		if size >= n {
+			return nil
+		}
+		g = start + size
+	}
+	o.room.next = g
+	return nil
+}
+
+// tenant is the entry at granule g, or one of those in the overflow bucket there. last says that the block goes with it.
+func (t *Table) tenant(g uint32) (p place, last bool, err error) {
+	size, state, _, err := t.block(t.begin(), g)
+	if err != nil {
+		return p, false, err
+	}
+	word := uint64(g)
+	if state == overflow {
+		for i := range overSlots {
+			if w := t.span.U64(at(g) + 16 + 8*i).Load(); uint32(w) != 0 {
+				word = w
+			}
+		}
+	}
+	p, ok, err := t.findBlock(uint32(word))
+	if err == nil && (!ok || state == overflow && p.over != at(g)+16) {
+		err = corrupt("no slot leads to the block at granule %d, of %d granules in state %d", g, size, state)
+	}
+	return p, state != overflow || p.alone, err
+}
+
+// pieceWithout is where the free piece will begin that has the block at granule g in it, when the entry at p is gone, and what
+// goes with that.
+func (t *Table) pieceWithout(g uint32, p *place) (start uint32, err error) {
+	if start, err = t.pieceBefore(g); err != nil {
+		return 0, err
+	}
+	other, size := uint32(p.e.at/Granule), p.e.size
+	if other == g && p.over != 0 && p.alone {
+		other, size = uint32((p.over-16)/Granule), 1
+	}
+	if other != g && other+size == start {
+		return t.pieceBefore(other)
+	}
+	return start, nil
+}
+
+// pieceBefore is where the free block before the block at g begins; g if there is none.
+func (t *Table) pieceBefore(g uint32) (uint32, error) {
+	_, _, before, err := t.block(t.begin(), g)
+	if err != nil || before == 0 {
+		return g, err
+	}
+	size, state, _, err := t.block(t.begin(), g-before)
+	if err != nil {
+		return g, err
+	}
+	if size != before {
+		return g, corrupt("the block at granule %d has %d granules, the one behind it says %d", g-before, size, before)
+	}
+	if state == free {
+		return g - before, nil
+	}
+	return g, nil
+}
