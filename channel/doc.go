@@ -22,4 +22,8 @@
 // A message may carry a Ref, made by Channel.Ref. Whoever receives it calls its Open and has a handle on the
 // side that it names, also if it got it through any number of others. Anonymous makes a channel for that purpose, which
 // goes with its last user.
+//
+// # Layout
+//
+// docs/layout.md describes a channel byte by byte, so that programs in other languages can take part.
 package channel

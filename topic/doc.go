@@ -12,4 +12,6 @@
 // Topic is the typed topic, Raw the same in bytes. Their methods may be called concurrently. Publisher (RawPublisher)
 // holds the publishing side exclusively, which makes a message a copy and a store. Use each Publisher and each
 // Subscription from one goroutine at a time; Close, Lag and String may be called from any.
+//
+// docs/layout.md describes a topic byte by byte, so that programs in other languages can take part.
 package topic

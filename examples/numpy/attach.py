@@ -3,7 +3,7 @@ import mmap, os, re, struct
 import numpy as np
 
 def dtype(s):
-    """The dtype that a layout (section 13) begins with, and the rest of the text."""
+    """The dtype that a layout (section 27) begins with, and the rest of the text."""
     if s[0] == "[":
         count, rest = s[1:].split("]", 1)
         elem, rest = dtype(rest)

@@ -19,7 +19,7 @@ import (
 
 const many = 100_000
 
-// built is the C client, compiled once.
+// built are the C clients, compiled once.
 var built struct {
 	sync.Once
 	dir, skip string
@@ -34,26 +34,33 @@ func client(t testing.TB, dir, name string, args ...string) *process {
 
 func clientCmd(t testing.TB, dir, name string, args ...string) *exec.Cmd {
 	t.Helper()
+	return program(t, "client", dir, name, args...)
+}
+
+// program is a C client: client for queues, store, topic, channel.
+func program(t testing.TB, which, dir, name string, args ...string) *exec.Cmd {
+	t.Helper()
 	built.Do(func() {
 		cc, err := exec.LookPath("cc")
 		if err != nil {
-			built.skip = fmt.Sprintf("the C client cannot be compiled here: %v", err)
+			built.skip = fmt.Sprintf("the C clients cannot be compiled here: %v", err)
 			return
 		}
 		if built.dir, built.err = os.MkdirTemp("", "shiplap-client-"); built.err != nil {
 			return
 		}
-		var out []byte
-		out, built.err = exec.Command(cc, "-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-o", built.dir+"/client", "testdata/client.c").CombinedOutput()
-		if built.err != nil {
-			built.err = fmt.Errorf("%w\n%s", built.err, out)
+		for _, p := range []string{"client", "store", "topic", "channel"} {
+			out, err := exec.Command(cc, "-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-o", filepath.Join(built.dir, p), "testdata/"+p+".c").CombinedOutput()
+			if err != nil {
+				built.err = errors.Join(built.err, fmt.Errorf("%s.c: %w\n%s", p, err, out))
+			}
 		}
 	})
 	if built.skip != "" {
 		t.Skip(built.skip)
 	}
 	ok(t, built.err)
-	return exec.Command(filepath.Join(built.dir, "client"), append([]string{dir, shiplap.DefaultDomain, name}, args...)...)
+	return exec.Command(filepath.Join(built.dir, which), append([]string{dir, shiplap.DefaultDomain, name}, args...)...)
 }
 
 func setup(t *testing.T, opt queue.Options) (dir string, d *shiplap.Domain, q *queue.Raw) {

@@ -17,14 +17,18 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/shiplap-ipc/shiplap"
+	feeds "github.com/shiplap-ipc/shiplap/internal/feed"
 	"github.com/shiplap-ipc/shiplap/internal/member"
 	"github.com/shiplap-ipc/shiplap/internal/object"
 	"github.com/shiplap-ipc/shiplap/internal/ring"
 	"github.com/shiplap-ipc/shiplap/internal/schema"
 	"github.com/shiplap-ipc/shiplap/internal/segment"
+	hashtable "github.com/shiplap-ipc/shiplap/internal/table"
 	"github.com/shiplap-ipc/shiplap/internal/wordlock"
 	"github.com/shiplap-ipc/shiplap/pipe"
 	"github.com/shiplap-ipc/shiplap/queue"
+	"github.com/shiplap-ipc/shiplap/store"
+	"github.com/shiplap-ipc/shiplap/topic"
 )
 
 // file reads a whole file of the domain.
@@ -94,6 +98,14 @@ func TestConstants(t *testing.T) {
 		"longest file name":  240,
 		"longest label":      256,
 		"longest descriptor": schema.MaxText,
+
+		"granule":              hashtable.Granule,
+		"largest store":        hashtable.MaxSize,
+		"longest key":          store.MaxKey,
+		"longest value":        store.MaxValue,
+		"topic control size":   feeds.ControlSize,
+		"subscriber slot size": feeds.SlotSize,
+		"most subscribers":     topic.MaxSubscribers,
 	}
 	if q.MaxMessage() != 4096-16 {
 		t.Errorf("a ring of 4096 bytes takes %d", q.MaxMessage())
@@ -443,7 +455,7 @@ func TestPipe(t *testing.T) {
 	ok(t, b.Send(bg, []byte("back!")))
 	img = file(t, d, "p")
 	for area, s := range map[string]string{"area 0": "hello", "area 1": "back!"} {
-		for _, f := range get(t, "pipe").fields(t, 4096) {
+		for _, f := range get(t, "pipe").fields(t, alike(4096)) {
 			if f.name == area && string(img[f.off+8:][:5]) != s {
 				t.Errorf("%s holds %q", area, img[f.off+8:][:5])
 			}

@@ -15,14 +15,18 @@ import (
 	"time"
 
 	"github.com/shiplap-ipc/shiplap"
+	"github.com/shiplap-ipc/shiplap/channel"
 	"github.com/shiplap-ipc/shiplap/lock"
+	"github.com/shiplap-ipc/shiplap/proc"
 	"github.com/shiplap-ipc/shiplap/queue"
+	"github.com/shiplap-ipc/shiplap/store"
 )
 
 var bg = context.Background()
 
 // TestMain is a peer or the test run, which must leave nothing behind.
 func TestMain(m *testing.M) {
+	proc.Init() // a manager's copies of this program
 	if s := os.Getenv("LAYOUTTEST_PEER"); s != "" {
 		if err := peer(strings.Fields(s)); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -142,6 +146,23 @@ func peer(args []string) error {
 		}
 		return forever("held")
 	}
+	if strings.HasPrefix(args[2], "store") {
+		return storePeer(d, args[1], args[2])
+	}
+	if args[2] == "topic" {
+		return topicPeer(d, args[1])
+	}
+	if strings.HasPrefix(args[2], "channel") {
+		if args[2] == "channelbytes" {
+			_, err = channel.Set[[]byte](d, args[1], nil)
+		} else {
+			_, err = channel.Set[int64](d, args[1], nil)
+		}
+		if err != nil {
+			return err
+		}
+		return forever("held")
+	}
 	q, err := queue.OpenRaw(d, args[1], nil)
 	if err != nil {
 		return err
@@ -184,6 +205,26 @@ func peer(args []string) error {
 		}
 	}
 	return forever("held")
+}
+
+// storePeer locks the key "key", or sets keys until it is killed.
+func storePeer(d *shiplap.Domain, name, mode string) error {
+	s, err := store.Open(d, name, nil)
+	if err != nil {
+		return err
+	}
+	if mode == "storelock" {
+		if _, err := s.Lock(bg, "key"); err != nil {
+			return err
+		}
+		return forever("held")
+	}
+	for i := 0; ; i++ {
+		if _, err := s.Set(bg, fmt.Sprint("go", i%100), line(i*37)); err != nil {
+			return err
+		}
+		fmt.Println(i)
+	}
 }
 
 func forever(say string) error {

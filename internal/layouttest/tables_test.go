@@ -102,20 +102,39 @@ type field struct {
 
 var repeated = regexp.MustCompile(`^(\d+) × (\d+)$`)
 
-// fields reads the rows; variable is the size of an area or a payload.
-func (tab table) fields(t testing.TB, variable int) (all []field) {
+// variables are the sizes that differ from object to object, by their names on the page.
+type variables map[string]int
+
+var variable = strings.Fields("area payload slots log records bindings buckets heap key value")
+
+// alike says that all of them are n.
+func alike(n int) variables {
+	v := variables{}
+	for _, name := range variable {
+		v[name] = n
+	}
+	return v
+}
+
+// fields reads the rows.
+func (tab table) fields(t testing.TB, vars variables) (all []field) {
 	t.Helper()
 	end := 0
 	for _, r := range tab.rows {
-		f := field{name: r["Name"], off: offset(t, r["Offset"], variable)}
+		f := field{name: r["Name"], off: offset(t, r["Offset"], vars)}
 		typ := r["Type"]
+		n, varies := vars[typ]
 		switch m := repeated.FindStringSubmatch(typ); {
+		case varies:
+			f.size = n
+		case typ == "u8":
+			f.size = 1
+		case typ == "u16":
+			f.size = 2
 		case typ == "u32":
 			f.size = 4
 		case typ == "u64":
 			f.size = 8
-		case typ == "area", typ == "payload":
-			f.size = variable
 		case m != nil:
 			f.entry = atoi(t, m[2])
 			f.size = atoi(t, m[1]) * f.entry
@@ -127,7 +146,7 @@ func (tab table) fields(t testing.TB, variable int) (all []field) {
 		if f.off < end {
 			t.Errorf("table %s: %s at %d overlaps what stands before it, which ends at %d", tab.name, f.name, f.off, end)
 		}
-		if a := map[string]int{"u32": 4, "u64": 8}[typ]; a > 0 && f.off%a != 0 {
+		if a := map[string]int{"u16": 2, "u32": 4, "u64": 8}[typ]; a > 0 && f.off%a != 0 {
 			t.Errorf("table %s: %s at %d is not aligned", tab.name, f.name, f.off)
 		}
 		end = f.off + f.size
@@ -136,15 +155,18 @@ func (tab table) fields(t testing.TB, variable int) (all []field) {
 	return all
 }
 
-func offset(t testing.TB, s string, area int) int {
+func offset(t testing.TB, s string, vars variables) (n int) {
 	t.Helper()
-	base, rest, plus := strings.Cut(s, " + ")
-	n := atoi(t, base)
-	if plus {
-		if rest != "area" {
+	base, rest, more := strings.Cut(s, " + ")
+	n = atoi(t, base)
+	for more {
+		var name string
+		name, rest, more = strings.Cut(rest, " + ")
+		v, ok := vars[name]
+		if !ok {
 			t.Fatalf("offset %q", s)
 		}
-		n += area
+		n += v
 	}
 	return n
 }
@@ -189,9 +211,14 @@ type (
 // its field, and what is not 0 is covered by a field.
 func compare(t testing.TB, name string, img []byte, base, length, variable int, w want) {
 	t.Helper()
+	compareWith(t, name, img, base, length, alike(variable), w)
+}
+
+func compareWith(t testing.TB, name string, img []byte, base, length int, vars variables, w want) {
+	t.Helper()
 	covered := make([]bool, length)
 	seen := map[string]bool{}
-	for _, f := range get(t, name).fields(t, variable) {
+	for _, f := range get(t, name).fields(t, vars) {
 		seen[f.name] = true
 		if f.off+f.size > length {
 			t.Errorf("table %s: %s ends at %d of %d", name, f.name, f.off+f.size, length)
@@ -251,7 +278,12 @@ func word(b []byte) (v uint64) {
 // at finds one field.
 func at(t testing.TB, name, fieldName string) field {
 	t.Helper()
-	for _, f := range get(t, name).fields(t, 4096) {
+	return atWith(t, name, fieldName, alike(4096))
+}
+
+func atWith(t testing.TB, name, fieldName string, vars variables) field {
+	t.Helper()
+	for _, f := range get(t, name).fields(t, vars) {
 		if f.name == fieldName {
 			return f
 		}
