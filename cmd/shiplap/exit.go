@@ -28,7 +28,7 @@ const exitCodes = `Exit codes:
   0    done
   1    it failed, or a check did not hold
   2    wrong usage: flags, arguments, a name that no object can have
-  3    no such object, domain or file
+  3    no such object, key, service, domain or file
   4    not now: --timeout ran out, or --no-wait found the queue empty or full, or a side or a lock is taken
   5    the other side ended it: the queue is closed, the object was removed, the peer of a pipe died
   130  interrupted by Ctrl-C (143: terminated)`

@@ -11,9 +11,14 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	procs "github.com/shiplap-ipc/shiplap/proc"
 )
 
-func main() { os.Exit(run(os.Args[1:])) }
+func main() {
+	procs.Init() // the copies of this program that shiplap run starts
+	os.Exit(run(os.Args[1:]))
+}
 
 func run(args []string) int {
 	ctx, cancel := context.WithCancelCause(context.Background())

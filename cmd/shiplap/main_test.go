@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,12 +21,14 @@ import (
 
 	"github.com/shiplap-ipc/shiplap"
 	"github.com/shiplap-ipc/shiplap/internal/segment"
+	procs "github.com/shiplap-ipc/shiplap/proc"
 )
 
 // noNap keeps children built with the race detector from sleeping a second when they end.
 const noNap = "atexit_sleep_ms=0"
 
 func TestMain(m *testing.M) {
+	procs.Init()
 	os.Setenv("GORACE", strings.TrimSpace(os.Getenv("GORACE")+" "+noNap))
 	testscript.Main(m, map[string]func(){"shiplap": main})
 }
@@ -62,6 +65,21 @@ func TestScripts(t *testing.T) {
 				err = ts.Exec(args[1], args[2:]...)
 				if got := codeOf(err); got != want {
 					ts.Fatalf("exit code %d (%v), want %d", got, err, want)
+				}
+			},
+			// until REGEXP command…: again and again, until its output matches.
+			"until": func(ts *testscript.TestScript, neg bool, args []string) {
+				re, err := regexp.Compile("(?m)" + args[0])
+				ts.Check(err)
+				for end := time.Now().Add(patience30); ; time.Sleep(5 * time.Millisecond) {
+					_ = ts.Exec(args[1], args[2:]...)
+					out := ts.ReadFile("stdout")
+					if re.MatchString(out) != neg {
+						return
+					}
+					if time.Now().After(end) {
+						ts.Fatalf("never: %s in\n%s", args[0], out)
+					}
 				}
 			},
 			// damage FILE: overwrite the beginning of an object.
@@ -103,14 +121,21 @@ type proc struct {
 
 func (s *tool) start(in io.Reader, out io.Writer, args ...string) *proc {
 	s.t.Helper()
-	p := &proc{Cmd: exec.Command("shiplap", append([]string{"--dir", s.dir}, args...)...), t: s.t}
-	p.Stdin, p.Stdout, p.Stderr = in, out, &p.stderr
-	p.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	p := s.prepare(args...)
+	p.Stdin, p.Stdout = in, out
 	if err := p.Start(); err != nil {
 		s.t.Fatal(err)
 	}
+	return p
+}
+
+// prepare is for what start does not do.
+func (s *tool) prepare(args ...string) *proc {
+	p := &proc{Cmd: exec.Command("shiplap", append([]string{"--dir", s.dir}, args...)...), t: s.t}
+	p.Stderr = &p.stderr
+	p.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	s.t.Cleanup(func() {
-		if !p.waited {
+		if !p.waited && p.Process != nil {
 			p.Process.Kill()
 			p.Wait()
 		}

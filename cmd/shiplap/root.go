@@ -10,6 +10,7 @@ import (
 
 	"github.com/shiplap-ipc/shiplap"
 	"github.com/shiplap-ipc/shiplap/internal/segment"
+	procs "github.com/shiplap-ipc/shiplap/proc"
 )
 
 // place is where a command looks: the persistent flags.
@@ -37,7 +38,7 @@ Objects live in a domain, a directory below --dir. Every command works in one do
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.PersistentFlags().StringVar(&at.domain, "domain", shiplap.DefaultDomain, "domain to work in")
+	root.PersistentFlags().StringVar(&at.domain, "domain", ownDomain(), "domain to work in: $"+procs.EnvDomain+", or "+shiplap.DefaultDomain)
 	root.PersistentFlags().StringVar(&at.dir, "dir", "", "directory below which domains lie (default $SHIPLAP_DIR or "+segment.DefaultBase+")")
 	root.MarkPersistentFlagDirname("dir")
 	root.RegisterFlagCompletionFunc("domain", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
@@ -48,9 +49,10 @@ Objects live in a domain, a directory below --dir. Every command works in one do
 		id, title string
 		cmds      []*cobra.Command
 	}{
-		{"move", "Move data:", []*cobra.Command{newQueueCmd(at), newPipeCmd(at)}},
-		{"values", "Share values:", []*cobra.Command{newValueCmd(at), newArrayCmd(at)}},
+		{"move", "Move data:", []*cobra.Command{newQueueCmd(at), newPipeCmd(at), newTopicCmd(at), newChannelCmd(at), newCallCmd(at)}},
+		{"values", "Share values:", []*cobra.Command{newValueCmd(at), newArrayCmd(at), newStoreCmd(at)}},
 		{"raw", "Memory shared with others:", []*cobra.Command{newShmCmd(), newSysvCmd()}},
+		{"procs", "Run processes:", []*cobra.Command{newRunCmd(at), newPsCmd(at), newStartCmd(at), newStopCmd(at), newRestartCmd(at), newSignalCmd(at)}},
 		{"sync", "Take turns:", []*cobra.Command{newLockCmd(at), newSemCmd(at)}},
 		{"look", "Look around:", []*cobra.Command{newLsCmd(at), newStatCmd(at), newLocksCmd(at), newMembersCmd(at), newDoctorCmd(at)}},
 		{"clean", "Clean up:", []*cobra.Command{newRmCmd(at), newSweepCmd(at)}},
@@ -132,9 +134,17 @@ func (p *place) enter(opt *shiplap.Options) (*shiplap.Domain, error) {
 	return shiplap.Join(p.domain, opt)
 }
 
+// ownDomain is that of the process manager which started us, if one did.
+func ownDomain() string {
+	if d := os.Getenv(procs.EnvDomain); d != "" {
+		return d
+	}
+	return shiplap.DefaultDomain
+}
+
 // empty reports that err only says that nobody used the default domain yet: an empty domain then.
 func (p *place) empty(err error) bool {
-	return p.domain == shiplap.DefaultDomain && errors.Is(err, errNoDomain)
+	return p.domain == ownDomain() && errors.Is(err, errNoDomain)
 }
 
 // names completes the names of objects of a kind, or of any.

@@ -9,9 +9,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/shiplap-ipc/shiplap"
+	"github.com/shiplap-ipc/shiplap/channel"
 	"github.com/shiplap-ipc/shiplap/pipe"
 	"github.com/shiplap-ipc/shiplap/queue"
 	"github.com/shiplap-ipc/shiplap/shared"
+	"github.com/shiplap-ipc/shiplap/topic"
 )
 
 type statted struct {
@@ -19,8 +21,11 @@ type statted struct {
 	Queue *queue.Stats `json:"queue,omitempty"`
 	Pipe  *pipe.Stats  `json:"pipe,omitempty"`
 	lockStats
-	Value *shared.Stats `json:"value,omitempty"`
-	Array *arrayStats   `json:"array,omitempty"`
+	Value   *shared.Stats  `json:"value,omitempty"`
+	Array   *arrayStats    `json:"array,omitempty"`
+	Store   *storeStats    `json:"store,omitempty"`
+	Topic   *topic.Stats   `json:"topic,omitempty"`
+	Channel *channel.Stats `json:"channel,omitempty"`
 }
 
 type arrayStats struct {
@@ -105,6 +110,17 @@ func stat(d *shiplap.Domain, name string) (statted, error) {
 		s.holder = holderOf(d, name, "lock")
 		s.Array, err = arrayStatsOf(d, name)
 		return s, err
+	case "store":
+		s.Store, err = storeStatsOf(d, name)
+		return s, err
+	case "topic":
+		st, err := topic.StatsOf(d, name)
+		s.Topic = &st
+		return s, err
+	case "channel":
+		st, err := channel.StatsOf(d, name)
+		s.Channel = &st
+		return s, err
 	}
 	return s, s.lockStats.fill(d, in.Kind, name)
 }
@@ -164,6 +180,15 @@ func (s *statted) print(t table) {
 			t.row("frames", grouped(a.Frames)+"; "+latest)
 		}
 		printShared(t, &a.Stats, s.holder)
+	}
+	if st := s.Store; st != nil {
+		st.print(t)
+	}
+	if st := s.Topic; st != nil {
+		printTopic(t, st)
+	}
+	if st := s.Channel; st != nil {
+		printChannel(t, st)
 	}
 }
 
