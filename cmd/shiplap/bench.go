@@ -20,7 +20,11 @@ import (
 type benchReport struct {
 	Results []bench.Result `json:"results"`
 	Goals   []bench.Goal   `json:"goals"`
+	Others  float64        `json:"others"` // share of the machine that other processes took meanwhile, 0 to 1
 }
+
+// muchElse is the share of the machine from which on others disturb.
+const muchElse = 0.1
 
 func newBenchCmd() *cobra.Command {
 	var scale float64
@@ -30,13 +34,15 @@ func newBenchCmd() *cobra.Command {
 		Short: "Measure, beside the limits of this machine and what else there is",
 		Long: `Measures between two processes, in turns within one run: the limits of the machine (a cache line that
 two processors pass to and fro, a copy in and out of shared memory, a bare futex), Shiplap, a Go channel,
-os.Pipe and Unix sockets.
+os.Pipe and Unix sockets; then locks, and under the names "store", "watch", "topic", "rpc" and "proc" what these packages
+cost between processes.
 
 Virtual machines often have their processors moved about. Before and after each slice of 10 ms the run
 looks how far apart they are: "near" slices are compared with "near" ones. The last table shows each
 figure beside what it has to reach. Compare within a run; figures of different runs mean little.`,
 		Example: `  shiplap bench
   shiplap bench --only 'queue|limit' --scale 0.2
+  shiplap bench --only '^(store|watch|topic|rpc|proc)$'
   shiplap bench --json > result.json`,
 		Args: cobra.NoArgs,
 	}
@@ -62,7 +68,7 @@ figure beside what it has to reach. Compare within a run; figures of different r
 		}
 		return benchTable(cmd.OutOrStdout(), rep)
 	}
-	c.Flags().Float64Var(&scale, "scale", 1, "how many slices to measure, as a factor; 1 takes some 20 s")
+	c.Flags().Float64Var(&scale, "scale", 1, "how many slices to measure, as a factor; 1 takes some 40 s")
 	c.Flags().StringVar(&only, "only", "", "measure only what matches this regular expression")
 	c.AddCommand(&cobra.Command{
 		Use: "peer", Hidden: true, Args: cobra.NoArgs, Short: "The other process of bench",
@@ -85,35 +91,50 @@ func runBench(ctx context.Context, base string, scale float64, want *regexp.Rege
 		Dir: base, Slice: 10 * time.Millisecond, Scale: scale, Progress: progress, Peer: []string{self, "bench", "peer"},
 		Only: func(c bench.Case) bool { return want.MatchString(c.Name) },
 	}
+	others, err := bench.Others()
+	if err != nil {
+		return rep, err
+	}
 	rep.Results, err = bench.Run(ctx, cfg)
 	if err != nil {
 		return rep, err
 	}
-	if s := want.String(); s == "" || s == "lock" {
-		dir, err := os.MkdirTemp(base, "shiplap-bench-")
-		if err != nil {
+	all, locks, crew := want.String() == "", want.String() == "" || want.String() == "lock", bench.CrewMeasures(want)
+	dir := ""
+	if locks || crew {
+		if dir, err = os.MkdirTemp(base, "shiplap-bench-"); err != nil {
 			return rep, err
 		}
 		defer os.RemoveAll(dir)
-		locks, err := bench.Locks(ctx, cfg, dir, func(s string) { fmt.Fprintln(os.Stderr, s) })
+	}
+	if crew {
+		results, err := bench.Crew(ctx, cfg, dir, want)
 		if err != nil {
 			return rep, err
 		}
-		rep.Results = append(rep.Results, locks...)
-		if s == "" {
-			progress("calls and idling", 0, 1)
-			calls, err := bench.Calls(ctx, dir, time.Duration(float64(2*time.Second)*min(scale, 1)))
-			if err != nil {
-				return rep, err
-			}
-			rep.Results = append(rep.Results, calls...)
+		rep.Results = append(rep.Results, results...)
+	}
+	if locks {
+		results, err := bench.Locks(ctx, cfg, dir, func(s string) { fmt.Fprintln(os.Stderr, s) })
+		if err != nil {
+			return rep, err
 		}
+		rep.Results = append(rep.Results, results...)
+	}
+	if all {
+		progress("calls and idling", 0, 1)
+		results, err := bench.Calls(ctx, dir, time.Duration(float64(2*time.Second)*min(scale, 1)))
+		if err != nil {
+			return rep, err
+		}
+		rep.Results = append(rep.Results, results...)
 	}
 	if len(rep.Results) == 0 {
 		return rep, errors.New("nothing matches --only; run shiplap bench --help")
 	}
 	rep.Goals = bench.Judge(rep.Results)
-	return rep, nil
+	rep.Others, err = others()
+	return rep, err
 }
 
 func benchTable(w io.Writer, rep benchReport) error {
@@ -150,5 +171,12 @@ func benchTable(w io.Writer, rep benchReport) error {
 		}
 		fmt.Fprintf(t, "  %s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", g.Figure, g.Place, bench.Format(g.Value, g.Unit), g.Beside, ref, ratio, g.Need, met)
 	}
-	return t.Flush()
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	if rep.Others > muchElse {
+		_, err := fmt.Fprintf(w, "\nOther processes took %.0f %% of this machine meanwhile. These figures mean little.\n", 100*rep.Others)
+		return err
+	}
+	return nil
 }

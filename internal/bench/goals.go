@@ -2,7 +2,10 @@
 
 package bench
 
-import "fmt"
+import (
+	"fmt"
+	"math"
+)
 
 // Goal is a figure beside what it has to reach.
 type Goal struct {
@@ -50,6 +53,15 @@ var goals = []goal{
 	{name: takeOverWorst, bound: 100e6, atMost: true, value: true},
 	{name: valueAdd, beside: atomicAdd, bound: 1.2, atMost: true},
 	{name: arraySum, beside: sliceSum, bound: 1.05, atMost: true},
+	{name: getOne, bound: 6e6, value: true},
+	{name: getTwo, beside: getOne, bound: 1.7},
+	{name: setOne, bound: 1.5e6, value: true},
+	{name: setTwo, beside: setOne, bound: 1},
+	{name: watchAbove, bound: 5e3, atMost: true, value: true},
+	{name: topicTwo, bound: 5e6, value: true},
+	{name: callAwake, beside: tripAwake, bound: 4, atMost: true},
+	{name: callAsleep, beside: tripAsleep, bound: 1.5, atMost: true},
+	{name: deathSeen, bound: 5e6, atMost: true, value: true},
 }
 
 // Judge compares results with what they have to reach, "near" slices with "near" ones where there
@@ -111,10 +123,10 @@ func alike(r, ref Result, two bool) (f, rf Figures, place string) {
 func Format(v float64, unit string) string {
 	switch unit {
 	case "ns":
-		switch {
-		case v >= 1e6:
+		switch size := math.Abs(v); {
+		case size >= 1e6:
 			return fmt.Sprintf("%.2f ms", v/1e6)
-		case v >= 1e3:
+		case size >= 1e3:
 			return fmt.Sprintf("%.1f µs", v/1e3)
 		}
 		return fmt.Sprintf("%.0f ns", v)

@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -46,23 +45,13 @@ type locks struct {
 	cfg     Config
 	base    string
 	pthread string // the compiled program, "" where there is no compiler
-	got     map[string][]float64
-	order   []string
-	units   map[string]string
-}
-
-func (l *locks) add(name, unit string, v float64) {
-	if l.got[name] == nil {
-		l.order = append(l.order, name)
-		l.units[name] = unit
-	}
-	l.got[name] = append(l.got[name], v)
+	tally
 }
 
 // Locks measures package lock and package shared beside C and Go. note is told what could not be
 // compared.
 func Locks(ctx context.Context, cfg Config, base string, note func(string)) ([]Result, error) {
-	l := &locks{cfg: cfg, base: base, got: map[string][]float64{}, units: map[string]string{}}
+	l := &locks{cfg: cfg, base: base}
 	if err := l.compile(ctx); err != nil {
 		note("no comparison with pthread: " + err.Error())
 	}
@@ -92,14 +81,7 @@ func Locks(ctx context.Context, cfg Config, base string, note func(string)) ([]R
 			return nil, fmt.Errorf("%s: %w", part.name, err)
 		}
 	}
-	var results []Result
-	for _, name := range l.order {
-		v := l.got[name]
-		slices.Sort(v)
-		results = append(results, Result{Name: name, Section: "locks, values, arrays", Unit: l.units[name],
-			All: Figures{Slices: len(v), Median: v[len(v)/2], Min: v[0], Max: v[len(v)-1], P99: v[len(v)*99/100]}})
-	}
-	return results, nil
+	return l.results("locks, values, arrays"), nil
 }
 
 func (l *locks) compile(ctx context.Context) error {
@@ -192,7 +174,7 @@ func (l *locks) pair(ctx context.Context, _ *shiplap.Domain, _ *lock.Mutex, roun
 	defer region.Unmap()
 	var players [2]*player
 	for i := range players {
-		if players[i], err = startPlayer(ctx, l.cfg.Peer, l.base, f); err != nil {
+		if players[i], err = startPlayer(ctx, l.cfg.Peer, envPlayer, l.base, f); err != nil {
 			return err
 		}
 		defer players[i].end(false)
@@ -255,7 +237,7 @@ func (l *locks) deaths(ctx context.Context, _ *shiplap.Domain, m *lock.Mutex, ro
 	defer region.Unmap()
 	worst := 0.0
 	for range rounds {
-		p, err := startPlayer(ctx, l.cfg.Peer, l.base, f)
+		p, err := startPlayer(ctx, l.cfg.Peer, envPlayer, l.base, f)
 		if err != nil {
 			return err
 		}

@@ -45,7 +45,10 @@ func (r *runner) hogs(ctx context.Context, n int) (stop func(), err error) {
 	return stop, nil
 }
 
-func bind(cpu int) {
+func bind(cpu int) { bindThread(0, cpu) }
+
+// bindThread binds a thread, 0 for the calling one, to a processor, -1 for all.
+func bindThread(tid, cpu int) {
 	var set unix.CPUSet
 	if cpu >= 0 {
 		set.Set(cpu)
@@ -54,7 +57,7 @@ func bind(cpu int) {
 			set.Set(i)
 		}
 	}
-	_ = unix.SchedSetaffinity(0, &set)
+	_ = unix.SchedSetaffinity(tid, &set)
 }
 
 // Peer is the other process; it returns at the end of its standard input.
@@ -72,6 +75,9 @@ func Peer() error {
 	}
 	if base := os.Getenv(envPlayer); base != "" {
 		return play(base)
+	}
+	if base := os.Getenv(envCrew); base != "" {
+		return work(base)
 	}
 	base := os.Getenv(envPeer)
 	if base == "" {

@@ -32,11 +32,12 @@ type player struct {
 	out *bufio.Reader
 }
 
-func startPlayer(ctx context.Context, peer []string, base string, raw *os.File) (*player, error) {
+// startPlayer starts a peer; the variable of its environment says what it does there, and has the base directory of its domain.
+func startPlayer(ctx context.Context, peer []string, variable, base string, files ...*os.File) (*player, error) {
 	p := &player{cmd: exec.CommandContext(ctx, peer[0], peer[1:]...)}
-	p.cmd.Env = append(os.Environ(), envPlayer+"="+base, "GOGC=off")
+	p.cmd.Env = append(os.Environ(), variable+"="+base, "GOGC=off")
 	p.cmd.Stderr = os.Stderr
-	p.cmd.ExtraFiles = []*os.File{raw}
+	p.cmd.ExtraFiles = files
 	var err error
 	if p.in, err = p.cmd.StdinPipe(); err != nil {
 		return nil, err

@@ -72,6 +72,7 @@ const (
 	envPeer   = "SHIPLAP_BENCH_PEER" // the domain's base directory
 	envHog    = "SHIPLAP_BENCH_HOG"
 	envPlayer = "SHIPLAP_BENCH_PLAYER" // the same, for a peer that locks
+	envCrew   = "SHIPLAP_BENCH_CREW"   // the same, for a worker of a crew
 )
 
 // The peer's inherited descriptors.
