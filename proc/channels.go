@@ -26,7 +26,7 @@ func (p *process) makeChannels() error {
 	if p.spec.ChannelCapacity < 0 {
 		return nil
 	}
-	opt := channel.Options{Capacity: p.spec.ChannelCapacity, Ephemeral: true, Logger: p.m.log,
+	opt := channel.Options{Capacity: p.spec.ChannelCapacity, Ephemeral: true, Keep: true, Logger: p.m.log,
 		Label: fmt.Sprintf("process %q of manager %q", p.spec.Name, p.m.name)}
 	var err error
 	for suffix, end := range map[string]**channel.Channel[any]{activeSuffix: &p.ends.active, passiveSuffix: &p.ends.passive} {
@@ -58,7 +58,8 @@ func (e *ends) close() error {
 	return err
 }
 
-// Active is the manager's side of the channel X-active of process X. It stays the same when the process is restarted. The manager closes it.
+// Active is the manager's side of the channel X-active of process X. It stays the same when the process is restarted: what is
+// sent meanwhile waits for it. The manager closes it.
 // shiplap.ErrNotExist says that there is no such process, or that it has no channels.
 func (m *Manager) Active(name string) (*channel.Channel[any], error) {
 	return m.end(name, func(e ends) *channel.Channel[any] { return e.active })

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime/debug"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -84,7 +85,7 @@ func handle[Req, Resp any](s *Server, name string, f func(ctx context.Context, r
 			err = in.Decode(b, &req)
 		}
 		if err != nil {
-			return nil, &Error{Code: CodeInvalid, Message: err.Error()}
+			return nil, &Error{Code: CodeInvalid, Message: fmt.Sprintf("the request does not fit method %q, which takes %s: %v", name, in.Desc.Text, strings.TrimPrefix(err.Error(), errs.ErrCorrupt.Error()+": "))}
 		}
 		resp, err := f(ctx, req)
 		if err != nil {

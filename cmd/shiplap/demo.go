@@ -54,7 +54,7 @@ func runDemo(ctx context.Context, w io.Writer, dir string) (err error) {
 	}
 	defer s.close()
 	s.say("Processes share memory while some of them are killed.\nAll are real processes, in the domain %q at %s.\n", s.at.domain, s.d.Dir())
-	acts := []func() error{s.actQueue, s.actPipe, s.actHolder, s.actTurns, s.actWorkers, s.actProducer, s.actStore, s.actRates}
+	acts := []func() error{s.actQueue, s.actPipe, s.actHolder, s.actTurns, s.actWorkers, s.actProducer, s.actStore, s.actManager, s.actRates}
 	for _, act := range acts {
 		if err := act(); err != nil {
 			if ctx.Err() != nil {

@@ -65,6 +65,7 @@ var roles = map[string]func(*child) error{
 	"count":   (*child).count,
 	"dawdle":  (*child).dawdle,
 	"tally":   (*child).tallyUp,
+	"manage":  (*child).manage,
 }
 
 func onQueue(f func(*child, *queue.Raw) error) func(*child) error {

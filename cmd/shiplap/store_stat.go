@@ -10,12 +10,10 @@ import (
 	"github.com/shiplap-ipc/shiplap/store"
 )
 
-// storeStats is a store as seen from outside. Hits and misses are not: each handle counts its own.
+// storeStats is a store as seen from outside.
 type storeStats struct {
 	store.Stats
-	Hits   *uint64 `json:"hits,omitempty"`
-	Misses *uint64 `json:"misses,omitempty"`
-	alive  living
+	alive living
 }
 
 func storeStatsOf(d *shiplap.Domain, name string) (*storeStats, error) {
@@ -30,8 +28,8 @@ func newStoreStatCmd(at *place) *cobra.Command {
 	return newKindStatCmd(at, "store", `Show how many keys a store has, its memory and how much of that is in pieces between entries, by their size; what was changed, expired and evicted; who
 changes it at this moment; and which keys are locked. It takes no lock and needs nobody alive.
 
-Fragmentation is the part of the free memory that is not in one piece. Hits and misses of reads are not shown: each program counts its own,
-see Stats of package store.`,
+Fragmentation is the part of the free memory that is not in one piece. Programs tell of
+their reads a thousand at a time, so the last ones may be missing.`,
 		func(d *shiplap.Domain, name string) (any, func(table), error) {
 			s, err := storeStatsOf(d, name)
 			return s, func(t table) {
@@ -99,6 +97,7 @@ func (s *storeStats) print(t table) {
 	t.row("keys", keys)
 	t.row("changes", fmt.Sprintf("revision %s; %s sets, %s deletes, %s expired, %s evicted",
 		grouped(s.Revision), grouped(s.Sets), grouped(s.Deletes), grouped(s.Expired), grouped(s.Evicted)))
+	t.row("reads", fmt.Sprintf("%s found something, %s nothing", grouped(s.Hits), grouped(s.Misses)))
 	full := "a change fails"
 	if s.Evict {
 		full = "what was not read lately goes"

@@ -117,15 +117,15 @@ func (h *host) talk(ctx context.Context, m *proc.Manager, c *common, pybot *chan
 			return ctx.Err()
 		}
 		if err := errors.Join(
-			send(ctx, passive, "I am liteyuki main process passive"),
-			send(ctx, passive, round), // no text: the bot's filter does not let it through
-			send(ctx, active, "I am liteyuki main process active"),
+			passive.Send(ctx, "I am liteyuki main process passive"),
+			passive.Send(ctx, round), // no text: the bot's filter does not let it through
+			active.Send(ctx, "I am liteyuki main process active"),
 		); err != nil {
 			return err
 		}
 		sent += 2
 		if pybot != nil {
-			if err := send(ctx, pybot, "I am liteyuki main process active"); err != nil {
+			if err := pybot.Send(ctx, "I am liteyuki main process active"); err != nil {
 				return err
 			}
 		}
@@ -151,19 +151,6 @@ func (h *host) talk(ctx context.Context, m *proc.Manager, c *common, pybot *chan
 		err = c.reached(ctx, "answers", h.rounds)
 	}
 	return err
-}
-
-// send sends a message to a bot; to one that has died, when it is back.
-func send(ctx context.Context, c *channel.Channel[any], v any) error {
-	for {
-		err := c.Send(ctx, v)
-		if !errors.Is(err, shiplap.ErrPeerGone) {
-			return err
-		}
-		if err := c.WaitPeer(ctx); err != nil {
-			return err
-		}
-	}
 }
 
 func printHooks(m *proc.Manager) {
