@@ -36,15 +36,15 @@
 //
 // A function gets a *Child; other Go programs call Self. Any program finds in its environment:
 //
-//	SHIPLAP_DOMAIN    name of the manager's domain
-//	SHIPLAP_DIR       directory below which domains lie
-//	SHIPLAP_MANAGER   name of the manager
-//	SHIPLAP_PROC      name of the process
-//	SHIPLAP_RESTARTS  how often it was restarted
-//	SHIPLAP_ACTIVE    name of its active channel
-//	SHIPLAP_PASSIVE   name of its passive channel
-//	SHIPLAP_STOP_SIGNAL  the signal that asks it to stop, if it is not SIGTERM; a number
-//	SHIPLAP_READY_FD  where to write a line when it is ready (with Ready: ReadyWord); a number
+//	SHIPLAP_DOMAIN       name of the manager's domain
+//	SHIPLAP_DIR          directory below which domains lie
+//	SHIPLAP_MANAGER      name of the manager
+//	SHIPLAP_PROC         name of the process
+//	SHIPLAP_RESTARTS     how often it was restarted
+//	SHIPLAP_ACTIVE       name of its active channel
+//	SHIPLAP_PASSIVE      name of its passive channel
+//	SHIPLAP_STOP_SIGNAL  number of the signal that asks it to stop
+//	SHIPLAP_READY_FD     where to write a line when it is ready (with Ready: ReadyWord); a number
 //
 // in a shell: echo >&$SHIPLAP_READY_FD; in Python: os.write(int(os.environ["SHIPLAP_READY_FD"]), b"\n").
 //
