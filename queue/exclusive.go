@@ -5,20 +5,21 @@ import (
 	"fmt"
 	"iter"
 
+	"github.com/shiplap-ipc/shiplap/internal/coder"
 	"github.com/shiplap-ipc/shiplap/internal/mem"
 )
 
 // Producer holds the producing side: see RawProducer.
 type Producer[T any] struct {
 	*exclusiveProducer
-	c   coder[T]
+	c   coder.Coder[T]
 	buf []byte
 }
 
 // Consumer holds the consuming side: see RawConsumer.
 type Consumer[T any] struct {
 	*exclusiveConsumer
-	c   coder[T]
+	c   coder.Coder[T]
 	buf []byte
 }
 
@@ -60,7 +61,7 @@ func (c *exclusiveConsumer) Close() error { return c.raw.Close() }
 
 // Put puts v, waiting while the queue is full.
 func (p *Producer[T]) Put(ctx context.Context, v T) error {
-	if p.c.desc.Fixed {
+	if p.c.Desc.Fixed {
 		return p.raw.Put(ctx, mem.AsBytes(&v))
 	}
 	b, err := p.encode(v)
@@ -80,7 +81,7 @@ func (p *Producer[T]) TryPut(v T) error {
 }
 
 func (p *Producer[T]) encode(v T) ([]byte, error) {
-	b, err := p.c.append(p.buf[:0], v)
+	b, err := p.c.Append(p.buf[:0], v)
 	if err != nil {
 		return nil, fmt.Errorf("queue %q: %w", p.raw.q.Name(), err)
 	}
@@ -90,7 +91,7 @@ func (p *Producer[T]) encode(v T) ([]byte, error) {
 
 // PutMany puts all values, in order: see Raw.PutMany.
 func (p *Producer[T]) PutMany(ctx context.Context, vs []T) (n int, err error) {
-	msgs, err := p.c.many(vs)
+	msgs, err := p.c.Many(vs)
 	if err != nil {
 		return 0, fmt.Errorf("queue %q: %w", p.raw.q.Name(), err)
 	}
@@ -124,7 +125,7 @@ func (c *Consumer[T]) TryGet() (v T, err error) {
 }
 
 func (c *Consumer[T]) decode(v *T) error {
-	if err := c.c.decode(c.buf, v); err != nil {
+	if err := c.c.Decode(c.buf, v); err != nil {
 		return fmt.Errorf("queue %q: %w", c.raw.q.Name(), err)
 	}
 	return nil
@@ -134,7 +135,7 @@ func (c *Consumer[T]) decode(v *T) error {
 func (c *Consumer[T]) GetMany(ctx context.Context, most int) (vs []T, err error) {
 	_, err = c.raw.GetMany(ctx, most, func(b []byte) error {
 		var v T
-		if err := c.c.decode(b, &v); err != nil {
+		if err := c.c.DecodeShared(b, &v); err != nil {
 			return err
 		}
 		vs = append(vs, v)

@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/shiplap-ipc/shiplap"
+	"github.com/shiplap-ipc/shiplap/internal/coder"
 	"github.com/shiplap-ipc/shiplap/internal/mem"
 	"github.com/shiplap-ipc/shiplap/internal/object"
 	"github.com/shiplap-ipc/shiplap/internal/schema"
@@ -19,17 +20,25 @@ var bytesType = reflect.TypeFor[[]byte]()
 // Queue is an open queue of elements of type T. All methods may be called concurrently.
 type Queue[T any] struct {
 	raw  *Raw
-	c    coder[T]
+	c    coder.Coder[T]
 	bufs sync.Pool // of *[]byte
+}
+
+func coderOf[T any](opt *Options) (coder.Coder[T], error) {
+	codec := schema.Auto
+	if opt != nil {
+		codec = opt.Codec
+	}
+	return coder.New[T](codec)
 }
 
 // Create makes a queue; shiplap.ErrExist when the name is taken.
 func Create[T any](d *shiplap.Domain, name string, opt *Options) (*Queue[T], error) {
-	c, err := newCoder[T](opt)
+	c, err := coderOf[T](opt)
 	if err != nil {
 		return nil, fmt.Errorf("create queue %q: %w", name, err)
 	}
-	raw, err := create(d, name, opt, c.desc)
+	raw, err := create(d, name, opt, c.Desc)
 	if err != nil {
 		return nil, err
 	}
@@ -38,7 +47,7 @@ func Create[T any](d *shiplap.Domain, name string, opt *Options) (*Queue[T], err
 
 // Open opens a queue; shiplap.ErrIncompatible when its elements are not T's, byte for byte.
 func Open[T any](d *shiplap.Domain, name string, opt *Options) (*Queue[T], error) {
-	c, err := newCoder[T](opt)
+	c, err := coderOf[T](opt)
 	if err != nil {
 		return nil, fmt.Errorf("open queue %q: %w", name, err)
 	}
@@ -46,7 +55,7 @@ func Open[T any](d *shiplap.Domain, name string, opt *Options) (*Queue[T], error
 	if err != nil {
 		return nil, err
 	}
-	if err := c.matches(raw); err != nil {
+	if err := c.Matches(raw.obj.Desc, raw.obj.DescHash); err != nil {
 		raw.Close()
 		return nil, fmt.Errorf("open queue %q: %w", name, err)
 	}
@@ -84,10 +93,10 @@ func (q *Queue[T]) buf() *[]byte {
 
 // Put puts v, waiting while the queue is full or somebody else holds the producing side.
 func (q *Queue[T]) Put(ctx context.Context, v T) error {
-	if q.c.desc.Fixed {
+	if q.c.Desc.Fixed {
 		return q.raw.Put(ctx, mem.AsBytes(&v))
 	}
-	if b, ok := any(&v).(*[]byte); ok && q.c.desc.Codec == schema.Raw {
+	if b, ok := any(&v).(*[]byte); ok && q.c.Desc.Codec == schema.Raw {
 		return q.raw.Put(ctx, *b) // v stays on the stack
 	}
 	return q.encoded(v, func(b []byte) error { return q.raw.Put(ctx, b) })
@@ -95,22 +104,22 @@ func (q *Queue[T]) Put(ctx context.Context, v T) error {
 
 // TryPut puts v if there is room now: see Raw.TryPut.
 func (q *Queue[T]) TryPut(v T) error {
-	if q.c.desc.Fixed {
+	if q.c.Desc.Fixed {
 		return q.raw.TryPut(mem.AsBytes(&v))
 	}
-	if b, ok := any(&v).(*[]byte); ok && q.c.desc.Codec == schema.Raw {
+	if b, ok := any(&v).(*[]byte); ok && q.c.Desc.Codec == schema.Raw {
 		return q.raw.TryPut(*b)
 	}
 	return q.encoded(v, q.raw.TryPut)
 }
 
 func (q *Queue[T]) encoded(v T, put func([]byte) error) error {
-	if b, ok := q.c.asBytes(&v); ok {
+	if b, ok := q.c.Bytes(&v); ok {
 		return put(b)
 	}
 	buf := q.buf()
 	defer q.bufs.Put(buf)
-	b, err := q.c.append((*buf)[:0], v)
+	b, err := q.c.Append((*buf)[:0], v)
 	if err != nil {
 		return fmt.Errorf("queue %q: %w", q.raw.Name(), err)
 	}
@@ -120,7 +129,7 @@ func (q *Queue[T]) encoded(v T, put func([]byte) error) error {
 
 // PutMany puts all values, in order: see Raw.PutMany.
 func (q *Queue[T]) PutMany(ctx context.Context, vs []T) (n int, err error) {
-	msgs, err := q.c.many(vs)
+	msgs, err := q.c.Many(vs)
 	if err != nil {
 		return 0, fmt.Errorf("queue %q: %w", q.raw.Name(), err)
 	}
@@ -147,7 +156,7 @@ func (q *Queue[T]) TryGet() (v T, err error) {
 }
 
 func (q *Queue[T]) decoded(v *T, get func([]byte) ([]byte, error)) error {
-	if p, ok := any(v).(*[]byte); ok && q.c.desc.Codec == schema.Raw {
+	if p, ok := any(v).(*[]byte); ok && q.c.Desc.Codec == schema.Raw {
 		b, err := get((*p)[:0])
 		if err == nil {
 			*p = b
@@ -161,7 +170,7 @@ func (q *Queue[T]) decoded(v *T, get func([]byte) ([]byte, error)) error {
 		return err
 	}
 	*buf = b
-	if err := q.c.decode(b, v); err != nil {
+	if err := q.c.Decode(b, v); err != nil {
 		return fmt.Errorf("queue %q: %w", q.raw.Name(), err)
 	}
 	return nil
@@ -171,7 +180,7 @@ func (q *Queue[T]) decoded(v *T, get func([]byte) ([]byte, error)) error {
 func (q *Queue[T]) GetMany(ctx context.Context, most int) (vs []T, err error) {
 	_, err = q.raw.GetMany(ctx, most, func(b []byte) error {
 		var v T
-		if err := q.c.decode(b, &v); err != nil {
+		if err := q.c.DecodeShared(b, &v); err != nil {
 			return err
 		}
 		vs = append(vs, v)
@@ -208,7 +217,7 @@ func (q *Queue[T]) delivery(d *RawDelivery, err error) (*Delivery[T], error) {
 		return nil, err
 	}
 	t := &Delivery[T]{RawDelivery: d}
-	if err := q.c.decode(d.Body, &t.Value); err != nil {
+	if err := q.c.Decode(d.Body, &t.Value); err != nil {
 		return nil, errors.Join(fmt.Errorf("queue %q: %w", q.raw.Name(), err), d.Ack())
 	}
 	return t, nil

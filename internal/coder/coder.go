@@ -3,6 +3,7 @@
 package coder
 
 import (
+	"bytes"
 	"fmt"
 	"reflect"
 
@@ -92,12 +93,13 @@ func (c *Coder[T]) Decode(b []byte, v *T) error {
 		if len(b) != c.Desc.Size {
 			return fmt.Errorf("%w: a message of %d bytes, elements have %d", errs.ErrCorrupt, len(b), c.Desc.Size)
 		}
+		copy(mem.AsBytes(v), b)
 		if c.check != nil {
-			if err := c.check(b); err != nil {
+			if err := c.check(mem.AsBytes(v)); err != nil {
+				clear(mem.AsBytes(v)) // nobody must see a bool that is neither
 				return err
 			}
 		}
-		copy(mem.AsBytes(v), b)
 		return nil
 	}
 	if c.Desc.Codec != schema.Raw {
@@ -110,4 +112,12 @@ func (c *Coder[T]) Decode(b []byte, v *T) error {
 		*p = string(b)
 	}
 	return nil
+}
+
+// DecodeShared is Decode from bytes that others may change meanwhile.
+func (c *Coder[T]) DecodeShared(b []byte, v *T) error {
+	if !c.Desc.Fixed && c.Desc.Codec != schema.Raw {
+		b = bytes.Clone(b) // a decoder reads its input more than once
+	}
+	return c.Decode(b, v)
 }
