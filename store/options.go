@@ -58,6 +58,7 @@ type Options struct {
 
 	now   func() int64 // the clock of tests
 	first int64        // bytes of the heap that are set aside at once, of tests; 0: firstBytes
+	seed  [2]uint64    // of the hash, of tests; zeros: random
 }
 
 // Numbers in the header.
@@ -112,9 +113,12 @@ func (o *Options) geometry() (g table.Geometry, err error) {
 		g.Size = least
 	}
 	g.Size = (g.Size + table.PageSize - 1) / table.PageSize * table.PageSize
-	var seed [16]byte
-	rand.Read(seed[:])
-	g.Seed = [2]uint64{binary.LittleEndian.Uint64(seed[:]), binary.LittleEndian.Uint64(seed[8:])}
+	g.Seed = o.seed
+	if g.Seed == [2]uint64{} {
+		var seed [16]byte
+		rand.Read(seed[:])
+		g.Seed = [2]uint64{binary.LittleEndian.Uint64(seed[:]), binary.LittleEndian.Uint64(seed[8:])}
+	}
 	return g, g.Check()
 }
 
