@@ -177,6 +177,8 @@ func (w *worker) try(p point) outcome {
 	o, err := w.trial(p)
 	if errors.Is(err, errMissed) {
 		o, err = w.stepping().trial(p)
+	} else {
+		w.missed = 0
 	}
 	if err != nil {
 		o.violation = &Violation{Mode: p.mode, Step: p.k, RecoverStep: p.k2, Err: err}
@@ -185,7 +187,7 @@ func (w *worker) try(p point) outcome {
 }
 
 // stepping is the worker for when a breakpoint was missed: the operation took another way this time. If that
-// happens again and again, there are no breakpoints on this machine.
+// happens every time, there are no breakpoints on this machine.
 func (w *worker) stepping() *worker {
 	if w.missed++; w.missed >= 20 {
 		w.opt.NoBreakpoints = true
