@@ -295,3 +295,55 @@ func TestDumpOfAnything(t *testing.T) {
 		}
 	}
 }
+
+// TestGetWhileTheMemoryGoes: who reads when the handle is closed gets the value or shiplap.ErrClosed, also when something else is mapped
+// in the place of the store at that moment.
+func TestGetWhileTheMemoryGoes(t *testing.T) {
+	d := domain(t)
+	opt := &Options{MaxBytes: 64 << 10}
+	keep := create(t, d, opt)
+	other, err := Create(d, "other", opt)
+	ok(t, err)
+	defer other.Close()
+	for i := range 50 {
+		key := fmt.Sprint("key", i)
+		_, err := keep.Set(bg, key, []byte("value of "+key))
+		ok(t, err)
+		_, err = other.Set(bg, key, []byte("not the value"))
+		ok(t, err)
+	}
+	const readers = 2
+	for range 100 {
+		s, err := Open(d, "s", nil)
+		ok(t, err)
+		var wg, reading sync.WaitGroup
+		reading.Add(readers)
+		for range readers {
+			wg.Go(func() {
+				begun := sync.OnceFunc(reading.Done)
+				defer begun()
+				var buf []byte
+				for i := 0; ; i++ {
+					key := fmt.Sprint("key", i%50)
+					b, err := s.Append(buf[:0], key)
+					if errors.Is(err, shiplap.ErrClosed) {
+						return
+					}
+					if err != nil || string(b) != "value of "+key {
+						t.Errorf("%s: %q, %v", key, b, err)
+						return
+					}
+					if i == 50 {
+						begun()
+					}
+				}
+			})
+		}
+		reading.Wait()
+		ok(t, s.Close())
+		again, err := Open(d, "other", nil) // as a rule in the same place
+		ok(t, err)
+		wg.Wait()
+		ok(t, again.Close())
+	}
+}

@@ -20,6 +20,8 @@ type Store struct {
 	spin   wait.Spinner
 	closed atomic.Bool
 
+	ungated bool // reading neither writes nor crashes where the memory is gone
+
 	_            [64]byte // what each Get writes is on a line of its own
 	hits, misses mem.U64
 	told         [2]mem.U64 // of them, in the store's own counters
@@ -93,6 +95,7 @@ func newStore(o *object.Object, opt *Options) (*Store, error) {
 	s.t = table.Open(table.Config{
 		Span: o.Ctl, Geo: g, Owners: o.Space.Table, Sess: &o.Sess, Stop: s.gone, Grow: o.Reserve, Now: opt.now,
 	})
+	s.ungated = mem.FaultsPanic && !s.t.Evicts()
 	mode := opt.Wait
 	if mode == wait.Adaptive {
 		mode = o.Space.Mode

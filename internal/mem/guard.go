@@ -49,6 +49,15 @@ func (g *Guard) Caught(v any, err *error) {
 	*err = e
 }
 
+// IsFault reports whether a recovered panic value was a fault, in a mapping or where one has been.
+func IsFault(v any) bool {
+	_, ok := v.(interface {
+		error
+		Addr() uintptr
+	})
+	return ok
+}
+
 // FaultError is the error for a recovered panic value that was a fault in a mapping, nil for others.
 func FaultError(v any) error {
 	f, ok := v.(interface {

@@ -2,6 +2,9 @@
 
 package mem
 
+// FaultsPanic says that under a Guard all faults are panics. The race detector does atomic operations in C, where they are fatal.
+const FaultsPanic = true
+
 // RaceAcquire and RaceRelease tell the race detector of an order that it cannot see, because the
 // word that makes it lies in a mapping. They do nothing in other builds.
 func RaceAcquire(*U32) {}

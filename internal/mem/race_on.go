@@ -7,6 +7,9 @@ import (
 	"unsafe"
 )
 
+// FaultsPanic says that under a Guard all faults are panics. The race detector does atomic operations in C, where they are fatal.
+const FaultsPanic = false
+
 // The detector keeps state for the heap alone, and one lock may be mapped at several addresses. So
 // all lock words share one place: too much order, hence no false report.
 var raceWord uint64

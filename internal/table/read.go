@@ -248,6 +248,19 @@ func (t *Table) Stat(key string) (Meta, error) {
 	return m, err
 }
 
+// Glance is Append that looks once, and neither waits nor writes; ok is false if that does not do. The memory need not be there:
+// then the result may be anything, or a fault.
+func (t *Table) Glance(dst []byte, key string, h uint64) (out []byte, m Meta, err error, ok bool) {
+	out, m, r := t.look(dst, key, h, true)
+	if r == missing {
+		return dst, Meta{}, errs.ErrNotExist, true
+	}
+	return out, m, nil, r == found
+}
+
+// Evicts reports whether reading marks what it finds as used.
+func (t *Table) Evicts() bool { return t.geo.Evict }
+
 func (t *Table) get(dst []byte, key string, h uint64, want bool) ([]byte, Meta, error) {
 	out, m, r := t.look(dst, key, h, want)
 	switch r {
