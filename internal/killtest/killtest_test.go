@@ -202,7 +202,11 @@ func TestBadVictims(t *testing.T) {
 		if c.s.Name != spins.Name {
 			c.s.MaxSteps = 0
 		}
-		_, err := Explore(c.s, Options{Timeout: 500 * time.Millisecond})
+		var opt Options
+		if c.s.Name == sleeps.Name {
+			opt.Timeout = 500 * time.Millisecond
+		}
+		_, err := Explore(c.s, opt)
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v; %q is wanted", c.s.Name, err, c.want)
 		}
