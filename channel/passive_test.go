@@ -329,8 +329,8 @@ func TestHandlerCloses(t *testing.T) {
 		done <- err
 	})
 	ok(t, err)
-	close(ready)
 	sends(t, a, 1, 2)
+	close(ready)
 	ok(t, <-done)
 	if v, err := a.Receive(soon(t)); err != io.EOF {
 		t.Error(v, err)
