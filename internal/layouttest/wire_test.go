@@ -282,8 +282,8 @@ func TestManager(t *testing.T) {
 	ok(t, err)
 	env := map[string]string{}
 	for line := range strings.Lines(string(b)) {
-		if k, v, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "="); strings.HasPrefix(k, "SHIPLAP_") {
-			env[k] = v
+		if k, v, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "="); strings.HasPrefix(k, "SHIPLAP_") && os.Getenv(k) != v {
+			env[k] = v // and not one of ours that it inherited
 		}
 	}
 	wants := map[string]string{"DOMAIN": d.Name(), "DIR": dir, "MANAGER": "MANAGER", "PROC": "PROCESS", "RESTARTS": "0", "STOP_SIGNAL": "15",
