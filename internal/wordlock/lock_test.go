@@ -26,10 +26,9 @@ func newWorld() *world {
 
 func (w *world) kill(t uint32) {
 	w.mu.Lock()
+	defer w.mu.Unlock() // whoever stops watching waits for those who are being told
 	w.dead[t] = true
-	fs := w.told[t]
-	w.mu.Unlock()
-	for _, f := range fs {
+	for _, f := range w.told[t] {
 		f()
 	}
 }
