@@ -247,6 +247,10 @@ func FuzzTable(f *testing.F) {
 				t.Fatalf("%+v is left", e)
 			}
 		}
+		// Nobody but its owner writes an entry with the owner's token, and its mark before it.
+		if e := split(v.own.Load()); e.Token == token(3, 1) && r.Span(0).U64(1024).Load()&(1<<3) == 0 {
+			return
+		}
 		before := v.Sum()
 		if v.Add(1); before < 1<<32-1 && v.Sum() != before+1 {
 			t.Errorf("%d, and one more is %d", before, v.Sum())
