@@ -32,16 +32,18 @@
 //
 // # Which steps
 //
-// A recording pass steps through the operation once and notes its effects: the steps that enter the kernel, or
+// A recording pass steps through the operation and notes its effects: the steps that enter the kernel, or
 // that change a byte of any shared mapping. Between two effects all steps look the same from outside. Kills happen
 // right before and right after each effect, always, and at every other step as far as the budget goes: at stride 1
-// every instruction is covered, at stride s every s-th of the rest. The phase of the stride is SHIPLAP_KILL_PHASE,
+// every instruction is covered, at stride s every s-th of the rest. Passes are made until two in a row went
+// the same way, five at most. The phase of the stride is SHIPLAP_KILL_PHASE,
 // by default the number of the day since 1970: constant during a day, and rotating through all steps over days.
 //
 // Positioning uses a hardware breakpoint on an instruction near the wanted one, whose n-th execution the recording
 // knows, and single steps from there; where there are no hardware breakpoints, single steps all the way. A trial
 // that does not end up at the instruction recorded for its step (map order, time, a retry) still counts as a kill,
-// and is made again, up to twice; Result.Drifted counts the steps where that did not help.
+// and is made again, up to twice; Result.Drifted counts the steps where that did not help. After twenty such steps in
+// a row nothing is made again until a step is found.
 //
 // # Limits
 //

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -53,6 +54,7 @@ type explorer struct {
 	mu   sync.Mutex
 	res  Result
 	busy time.Duration // of all workers, in trials
+	lost int           // points in a row that no attempt got to
 }
 
 func (o Options) withDefaults(s *Scenario) Options {
@@ -132,16 +134,22 @@ func at(p point, steps []int) (points []point) {
 	return points
 }
 
-// recordFirst records twice: the second pass knows the pages that matter.
+// recordFirst records twice, for the second pass knows the pages that matter, and then until two in a row went the same
+// way: no trial finds its step by the recording of an unusual one.
 func (e *explorer) recordFirst() (tr *trace, err error) {
 	hot := map[pageKey]bool{}
 	err2 := e.each(1, 1, func(w *worker, _ int) {
-		if _, err = w.record(roleFirst, 0, nil, hot); err == nil {
-			tr, err = w.record(roleFirst, 0, nil, hot)
+		for pass, last := 1, (*trace)(nil); pass <= passes; pass++ {
+			if tr, err = w.record(roleFirst, 0, nil, hot); err != nil || pass > 2 && slices.Equal(tr.at, last.at) {
+				return
+			}
+			last = tr
 		}
 	})
 	return tr, errors.Join(err2, err)
 }
+
+const passes = 5
 
 // recoverPoints kills the first victim wherever the scenario wants that, and records what the recoverer does then.
 func (e *explorer) recoverPoints(first *trace) (points, others []point, err error) {
@@ -225,28 +233,39 @@ func (e *explorer) try(points []point) error {
 		for attempt := 1; ; attempt++ {
 			start := time.Now()
 			o := w.try(points[i])
-			e.note(points[i].mode, o, time.Since(start), attempt == attempts)
-			if !o.drifted || o.violation != nil || attempt == attempts {
+			again := o.drifted && o.violation == nil && attempt < attempts
+			if !e.note(points[i].mode, o, time.Since(start), again) {
 				return
 			}
 		}
 	})
 }
 
-// attempts to get to the step that is wanted.
-const attempts = 3
+// attempts to get to the step that is wanted; only one when that failed at hopeless steps in a row.
+const (
+	attempts = 3
+	hopeless = 20
+)
 
-func (e *explorer) note(m Mode, o outcome, spent time.Duration, last bool) {
+// note counts a trial. It reports whether to make another one of the same point, if that would help.
+func (e *explorer) note(m Mode, o outcome, spent time.Duration, again bool) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.busy += spent
 	e.res.add(m)
-	if o.drifted && last {
-		e.res.Drifted++
-	}
 	if o.violation != nil {
 		e.res.violate(*o.violation)
 	}
+	if again = again && e.lost < hopeless; again {
+		return true
+	}
+	e.lost++
+	if o.drifted {
+		e.res.Drifted++
+	} else {
+		e.lost = 0
+	}
+	return false
 }
 
 // each calls f for 0 to n-1, by several workers.

@@ -213,13 +213,28 @@ func TestBadVictims(t *testing.T) {
 	}
 }
 
+// An operation may go an unusual way just when it is recorded.
+func TestUnusualRecording(t *testing.T) {
+	s := moody
+	var trials atomic.Int32
+	s.Setup = func(t *Trial) (any, error) {
+		if trials.Add(1) == 2 {
+			t.Arg = "odd"
+		}
+		return nil, nil
+	}
+	if res := explore(t, s, Options{}); res.Drifted > 0 {
+		t.Errorf("%d trials did not find their steps", res.Drifted)
+	}
+}
+
 // TestLateFailures are those of an operation that goes well when it is recorded.
 func TestLateFailures(t *testing.T) {
 	need(t)
 	s := moody
 	var trials atomic.Int32
 	s.Setup = func(t *Trial) (any, error) {
-		if trials.Add(1) > 2 { // recordings
+		if trials.Add(1) > 3 { // recordings
 			t.Arg = "bad"
 		}
 		return nil, nil

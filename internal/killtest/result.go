@@ -18,7 +18,7 @@ type Result struct {
 	// the largest stride of the modes that ran. EffectStride is 1 unless the effects were thinned too, under -short.
 	Stride, EffectStride int
 
-	Drifted    int // steps at which three trials stopped elsewhere than the recording was
+	Drifted    int // steps at which all trials stopped elsewhere than the recording was
 	Violations int
 	Found      []Violation `json:"-"` // the first 1000 of them
 

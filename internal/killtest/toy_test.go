@@ -204,8 +204,11 @@ var (
 		Name: "moody",
 		Prepare: func(v *Victim) (func() error, error) {
 			return func() error {
-				if v.Arg == "bad" {
+				switch v.Arg {
+				case "bad":
 					panic("ouch")
+				case "odd":
+					private.Add(1)
 				}
 				return nil
 			}, nil
