@@ -12,6 +12,7 @@ import (
 
 	"github.com/shiplap-ipc/shiplap"
 	"github.com/shiplap-ipc/shiplap/channel"
+	"github.com/shiplap-ipc/shiplap/internal/peertest"
 )
 
 // Whoever waits to receive from a process that is killed learns of it, and of one that closes.
@@ -19,12 +20,12 @@ func TestKilledWhileReceiving(t *testing.T) {
 	d := domain(t)
 	a := set[int](t, d, "c", nil)
 	for range 2 { // the second comes in place of the first
-		p := start(t, d, "hold", "c")
-		p.says("has it")
+		p := peertest.Start(t, d, "hold", "c")
+		p.Says("has it")
 		blocked := make(chan error)
 		go func() { _, err := a.Receive(soon(t)); blocked <- err }()
 		eventually(t, "nobody waits", func() bool { s, err := a.Stats(); return err == nil && s.BtoA.ReceiveWaits > 0 })
-		p.kill()
+		p.Kill()
 		is(t, "receive", <-blocked, shiplap.ErrPeerGone)
 		is(t, "send", a.Send(soon(t), 1), shiplap.ErrPeerGone)
 		_, err := a.TryReceive()
@@ -33,9 +34,9 @@ func TestKilledWhileReceiving(t *testing.T) {
 			t.Errorf("%+v, %v", s.B, err)
 		}
 	}
-	p := start(t, d, "hold", "c")
-	p.says("has it")
-	p.ends()
+	p := peertest.Start(t, d, "hold", "c")
+	p.Says("has it")
+	p.Ends()
 	if _, err := a.Receive(soon(t)); err != io.EOF {
 		t.Errorf("receive from one who closed it: %v", err)
 	}
@@ -45,26 +46,26 @@ func TestKilledWhileReceiving(t *testing.T) {
 func TestDeathOutlivesTheSlot(t *testing.T) {
 	d := domain(t)
 	a := set[int](t, d, "c", nil)
-	p := start(t, d, "hold", "c")
-	p.says("has it")
-	p.kill()
+	p := peertest.Start(t, d, "hold", "c")
+	p.Says("has it")
+	p.Kill()
 	_, err := d.Sweep(bg, false)
 	ok(t, err)
-	q := start(t, d, "own", "c") // gets the slot that is free now
-	q.says("has it")
+	q := peertest.Start(t, d, "own", "c") // gets the slot that is free now
+	q.Says("has it")
 	_, err = a.Receive(soon(t))
 	is(t, "receive", err, shiplap.ErrPeerGone)
 	if s, err := a.Stats(); err != nil || s.B.State != "dead" || len(s.A.Pids) != 2 {
 		t.Errorf("%+v, %v", s, err)
 	}
-	q.ends()
+	q.Ends()
 }
 
 func TestKilledWhileSendWaits(t *testing.T) {
 	d := domain(t)
 	a := set[int](t, d, "c", &channel.Options{Capacity: 4096})
-	p := start(t, d, "hold", "c")
-	p.says("has it")
+	p := peertest.Start(t, d, "hold", "c")
+	p.Says("has it")
 	done := make(chan error)
 	go func() {
 		var err error
@@ -74,7 +75,7 @@ func TestKilledWhileSendWaits(t *testing.T) {
 		done <- err
 	}()
 	eventually(t, "nobody waits", func() bool { s, err := a.Stats(); return err == nil && s.AtoB.SendWaits > 0 })
-	p.kill()
+	p.Kill()
 	is(t, "send", <-done, shiplap.ErrPeerGone)
 	b := get[int](t, d, "c", nil) // the messages are still there
 	receives(t, b, 1)
@@ -84,20 +85,20 @@ func TestKilledWhileSendWaits(t *testing.T) {
 func TestOneOfTwoKilled(t *testing.T) {
 	d := domain(t)
 	a := set[int](t, d, "c", nil)
-	p, q := start(t, d, "receive", "c"), start(t, d, "hold", "c")
-	p.says("has it")
-	q.says("has it")
+	p, q := peertest.Start(t, d, "receive", "c"), peertest.Start(t, d, "hold", "c")
+	p.Says("has it")
+	q.Says("has it")
 	blocked := make(chan error)
 	go func() { _, err := a.Receive(soon(t)); blocked <- err }()
-	q.kill()
+	q.Kill()
 	sends(t, a, 7)
-	p.says("7")
+	p.Says("7")
 	select {
 	case err := <-blocked:
 		t.Fatal("one is there:", err)
 	default:
 	}
-	p.ends()
+	p.Ends()
 	is(t, "receive", <-blocked, shiplap.ErrPeerGone) // what the dead one wanted to say nobody knows
 }
 
@@ -105,11 +106,11 @@ func TestOneOfTwoKilled(t *testing.T) {
 func TestDrainsTheDead(t *testing.T) {
 	d := domain(t)
 	a := set[int](t, d, "c", &channel.Options{Capacity: 4096})
-	p := start(t, d, "send", "c")
-	p.says("going")
+	p := peertest.Start(t, d, "send", "c")
+	p.Says("going")
 	receives(t, a, 0)
 	eventually(t, "it is not full", func() bool { s, err := a.Stats(); return err == nil && s.BtoA.SendWaits > 0 })
-	p.kill()
+	p.Kill()
 	for want := 1; ; want++ {
 		v, err := a.Receive(soon(t))
 		if errors.Is(err, shiplap.ErrPeerGone) {
@@ -128,19 +129,19 @@ func TestDrainsTheDead(t *testing.T) {
 func TestTwoReceivingProcesses(t *testing.T) {
 	d := domain(t)
 	a := set[int](t, d, "c", nil)
-	p, q := start(t, d, "receive", "c"), start(t, d, "receive", "c")
-	p.says("has it")
-	q.says("has it")
+	p, q := peertest.Start(t, d, "receive", "c"), peertest.Start(t, d, "receive", "c")
+	p.Says("has it")
+	q.Says("has it")
 	const n = 500
 	for i := range n {
 		sends(t, a, i)
 	}
 	ok(t, a.Close())
 	var all []int
-	for _, r := range []*peer{p, q} {
+	for _, r := range []*peertest.Peer{p, q} {
 		last := -1
 		for {
-			line := r.line()
+			line := r.Line()
 			if line == "end" {
 				break
 			}
@@ -151,7 +152,7 @@ func TestTwoReceivingProcesses(t *testing.T) {
 			last = v
 			all = append(all, v)
 		}
-		r.ends()
+		r.Ends()
 	}
 	slices.Sort(all)
 	for i := range n {
@@ -169,9 +170,9 @@ func TestPassiveEndRestarted(t *testing.T) {
 	_, err := a.OnReceive(func(context.Context, int) { begun <- true }, func(v int) bool { return v == 0 })
 	ok(t, err)
 	for range 2 {
-		p := start(t, d, "send", "c")
+		p := peertest.Start(t, d, "send", "c")
 		<-begun
-		p.kill()
+		p.Kill()
 		is(t, "told", <-told, shiplap.ErrPeerGone)
 	}
 }
@@ -180,19 +181,19 @@ func TestPassiveEndRestarted(t *testing.T) {
 func TestHandlerOfAnotherBlocks(t *testing.T) {
 	d := domain(t)
 	a, other := set[int](t, d, "c", &channel.Options{Capacity: 4096}), set[int](t, d, "other", nil)
-	p, q := start(t, d, "block", "c"), start(t, d, "receive", "other")
-	p.says("has it")
-	q.says("has it")
+	p, q := peertest.Start(t, d, "block", "c"), peertest.Start(t, d, "receive", "other")
+	p.Says("has it")
+	q.Says("has it")
 	sends(t, a, 1)
-	p.says("blocked")
+	p.Says("blocked")
 	var err error
 	for err == nil {
 		err = a.TrySend(2)
 	}
 	is(t, "send to one who is blocked", err, shiplap.ErrFull)
 	sends(t, other, 1)
-	q.says("1")
-	p.kill()
+	q.Says("1")
+	p.Kill()
 	eventually(t, "its death is not known", func() bool { return errors.Is(a.TrySend(3), shiplap.ErrPeerGone) })
 }
 
@@ -200,18 +201,18 @@ func TestHandlerOfAnotherBlocks(t *testing.T) {
 func TestStopped(t *testing.T) {
 	d := domain(t)
 	a := set[int](t, d, "c", nil)
-	p := start(t, d, "receive", "c")
-	p.says("has it")
-	ok(t, p.cmd.Process.Signal(syscall.SIGSTOP))
+	p := peertest.Start(t, d, "receive", "c")
+	p.Says("has it")
+	p.Stop()
 	ctx, cancel := context.WithTimeout(bg, 300*time.Millisecond)
 	defer cancel()
 	_, err := a.Receive(ctx)
 	is(t, "receive from a stopped process", err, context.DeadlineExceeded)
 	sends(t, a, 1, 2)
-	ok(t, p.cmd.Process.Signal(syscall.SIGCONT))
-	p.says("1")
-	p.says("2")
-	p.ends()
+	p.Signal(syscall.SIGCONT)
+	p.Says("1")
+	p.Says("2")
+	p.Ends()
 }
 
 // A reply channel goes through a third process, and works between the first and the last.
@@ -219,10 +220,10 @@ func TestChannelThroughChannel(t *testing.T) {
 	d := domain(t)
 	first := set[parcel](t, d, "1", nil)
 	set[parcel](t, d, "2", nil)
-	p := start(t, d, "forward", "1")
-	p.says("has it")
-	q := start(t, d, "reply", "2")
-	q.says("has it")
+	p := peertest.Start(t, d, "forward", "1")
+	p.Says("has it")
+	q := peertest.Start(t, d, "reply", "2")
+	q.Says("has it")
 	for _, last := range []bool{false, true} {
 		reply := closing[string](t)(channel.Anonymous[string](d, nil))
 		ref, err := reply.Ref(channel.SideB)
@@ -230,10 +231,10 @@ func TestChannelThroughChannel(t *testing.T) {
 		sends(t, first, parcel{"hello", ref})
 		receives(t, reply, "re: hello,1")
 		if last {
-			p.kill() // who was in between is needed no more
+			p.Kill() // who was in between is needed no more
 		}
 		sends(t, reply, "thanks")
-		q.says("thanks")
+		q.Says("thanks")
 		if _, err := reply.Receive(soon(t)); err != io.EOF {
 			t.Error(err)
 		}
@@ -245,36 +246,36 @@ func TestChannelThroughChannel(t *testing.T) {
 func TestBothSidesGivenAway(t *testing.T) {
 	d := domain(t)
 	to := set[parcel](t, d, "1", nil)
-	q := start(t, d, "reply", "1")
-	q.says("has it")
+	q := peertest.Start(t, d, "reply", "1")
+	q.Says("has it")
 	c, err := channel.Anonymous[string](d, nil)
 	ok(t, err)
 	ref, err := c.Ref(channel.SideB)
 	ok(t, err)
 	mine, err := c.Ref(channel.SideA)
 	ok(t, err)
-	ok(t, q.cmd.Process.Signal(syscall.SIGSTOP)) // it cannot have opened it when we close
+	q.Stop() // it cannot have opened it when we close
 	sends(t, to, parcel{"hello", ref})
 	ok(t, c.Close())
-	ok(t, q.cmd.Process.Signal(syscall.SIGCONT))
+	q.Signal(syscall.SIGCONT)
 	a := closing[string](t)(mine.Open(d, nil))
 	receives(t, a, "re: hello")
 	sends(t, a, "thanks")
-	q.says("thanks")
+	q.Says("thanks")
 	ok(t, to.Close())
-	q.ends()
+	q.Ends()
 }
 
 // A reference whose maker died leads nowhere, and says so.
 func TestMakerOfRefKilled(t *testing.T) {
 	d := domain(t)
 	to := set[parcel](t, d, "1", nil)
-	p := start(t, d, "lend", "1")
-	name := p.line()
+	p := peertest.Start(t, d, "lend", "1")
+	name := p.Line()
 	b := get[parcel](t, d, "1", nil)
 	m, err := b.Receive(soon(t))
 	ok(t, err)
-	p.kill()
+	p.Kill()
 	_, err = d.Sweep(bg, false)
 	ok(t, err)
 	_, err = m.Reply.Open(d, nil)
@@ -282,12 +283,12 @@ func TestMakerOfRefKilled(t *testing.T) {
 	_, err = d.Stat(name)
 	is(t, "stat", err, shiplap.ErrNotExist)
 
-	p = start(t, d, "lend", "1") // and one that is opened in time
-	p.line()
+	p = peertest.Start(t, d, "lend", "1") // and one that is opened in time
+	p.Line()
 	m, err = b.Receive(soon(t))
 	ok(t, err)
 	far := closing[string](t)(m.Reply.Open(d, nil))
-	p.kill()
+	p.Kill()
 	_, err = far.Receive(soon(t))
 	is(t, "receive from the dead maker", err, shiplap.ErrPeerGone)
 	ok(t, to.Close())

@@ -3,7 +3,6 @@ package channel_test
 import (
 	"context"
 	"errors"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -16,7 +15,7 @@ import (
 // TestMain is victim, peer or test run; the latter must leave nothing behind.
 func TestMain(m *testing.M) {
 	killtest.RunVictim(scenarios()...)
-	runPeer()
+	roles.Run(&shiplap.Options{NoSweep: true})
 	leaktest.Main(m)
 }
 
@@ -53,9 +52,6 @@ func domain(t testing.TB) *shiplap.Domain {
 	t.Cleanup(func() { ok(t, d.Close()) })
 	return d
 }
-
-// baseOf is the directory that the domain was joined below.
-func baseOf(d *shiplap.Domain) string { return filepath.Dir(filepath.Dir(filepath.Dir(d.Dir()))) }
 
 // closing closes at the end of the test what the test may have closed itself.
 func closing[T any](t testing.TB) func(*channel.Channel[T], error) *channel.Channel[T] {

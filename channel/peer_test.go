@@ -1,117 +1,18 @@
 package channel_test
 
 import (
-	"bufio"
 	"context"
 	"errors"
-	"fmt"
 	"io"
-	"os"
-	"os/exec"
 	"strconv"
-	"sync"
-	"syscall"
-	"testing"
 
 	"github.com/shiplap-ipc/shiplap"
 	"github.com/shiplap-ipc/shiplap/channel"
+	"github.com/shiplap-ipc/shiplap/internal/peertest"
 )
 
-// A peer is this test binary, executed again as another process of the domain. It reports by lines on stdout, and ends
-// when its stdin does.
-const (
-	envPeer = "SHIPLAP_CHANNEL_PEER"
-	envBase = "SHIPLAP_CHANNEL_BASE"
-	envArg  = "SHIPLAP_CHANNEL_ARG"
-)
-
-type peer struct {
-	t    *testing.T
-	cmd  *exec.Cmd
-	in   io.WriteCloser
-	out  *bufio.Reader
-	once sync.Once
-}
-
-func start(t *testing.T, d *shiplap.Domain, role, arg string) *peer {
-	t.Helper()
-	p := &peer{t: t, cmd: exec.Command("/proc/self/exe")}
-	p.cmd.Env = append(os.Environ(), envPeer+"="+role, envBase+"="+baseOf(d), envArg+"="+arg)
-	p.cmd.Stderr = os.Stderr
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	out, err := p.cmd.StdoutPipe()
-	ok(t, err)
-	p.out = bufio.NewReader(out)
-	p.in, err = p.cmd.StdinPipe()
-	ok(t, err, p.cmd.Start())
-	t.Cleanup(p.kill)
-	return p
-}
-
-// line waits for the next line.
-func (p *peer) line() string {
-	p.t.Helper()
-	line, err := p.out.ReadString('\n')
-	if err != nil {
-		p.t.Fatalf("the peer ends with %q (%v)", line, err)
-	}
-	return line[:len(line)-1]
-}
-
-func (p *peer) says(want string) {
-	p.t.Helper()
-	if line := p.line(); line != want {
-		p.t.Fatalf("the peer says %q; %q is wanted", line, want)
-	}
-}
-
-func (p *peer) kill() {
-	p.once.Do(func() {
-		_ = p.cmd.Process.Kill()
-		_ = p.cmd.Wait()
-	})
-}
-
-// ends lets the peer end and waits for it.
-func (p *peer) ends() {
-	p.t.Helper()
-	p.once.Do(func() {
-		p.in.Close()
-		_, _ = io.Copy(io.Discard, p.out)
-		if err := p.cmd.Wait(); err != nil {
-			p.t.Errorf("a peer: %v", err)
-		}
-	})
-}
-
-func say(a ...any) { os.Stdout.WriteString(fmt.Sprintln(a...)) }
-
-func untilStdinEnds() { _, _ = io.Copy(io.Discard, os.Stdin) }
-
-// roles of peers. An error ends one with status 1.
-var roles = map[string]func(d *shiplap.Domain, arg string) error{
+var roles = peertest.Roles[string]{
 	"hold": hold, "own": own, "receive": receiver, "send": sender, "forward": forward, "reply": replier, "lend": lender, "block": block,
-}
-
-// runPeer returns at once unless this process is a peer.
-func runPeer() {
-	role := os.Getenv(envPeer)
-	if role == "" {
-		return
-	}
-	err := func() error {
-		d, err := shiplap.Join("", &shiplap.Options{Dir: os.Getenv(envBase), NoSweep: true})
-		if err != nil {
-			return err
-		}
-		defer d.Close()
-		return roles[role](d, os.Getenv(envArg))
-	}()
-	if err != nil {
-		fmt.Fprintf(os.Stderr, "peer %q: %v\n", role, err)
-		os.Exit(1)
-	}
-	os.Exit(0)
 }
 
 // hold has side B open until it ends, and does nothing with it.
@@ -120,8 +21,8 @@ func hold(d *shiplap.Domain, name string) error {
 	if err != nil {
 		return err
 	}
-	say("has it")
-	untilStdinEnds()
+	peertest.Say("has it")
+	<-peertest.StdinEnds()
 	return c.Close()
 }
 
@@ -131,8 +32,8 @@ func own(d *shiplap.Domain, name string) error {
 	if err != nil {
 		return err
 	}
-	say("has it")
-	untilStdinEnds()
+	peertest.Say("has it")
+	<-peertest.StdinEnds()
 	return c.Close()
 }
 
@@ -142,27 +43,27 @@ func receiver(d *shiplap.Domain, name string) error {
 	if err != nil {
 		return err
 	}
-	say("has it")
+	peertest.Say("has it")
 	ctx, cancel := context.WithCancel(bg)
 	go func() {
-		untilStdinEnds()
+		<-peertest.StdinEnds()
 		cancel()
 	}()
 	for {
 		v, err := c.Receive(ctx)
 		switch {
 		case err == io.EOF:
-			say("end")
+			peertest.Say("end")
 			return c.Close()
 		case errors.Is(err, shiplap.ErrPeerGone):
-			say("death")
+			peertest.Say("death")
 			return c.Close()
 		case errors.Is(err, context.Canceled):
 			return c.Close()
 		case err != nil:
 			return err
 		}
-		say(v)
+		peertest.Say(v)
 	}
 }
 
@@ -175,11 +76,11 @@ func sender(d *shiplap.Domain, name string) error {
 	defer c.Close()
 	for i := 0; ; i++ {
 		if err := c.Send(bg, i); err != nil {
-			say(err)
+			peertest.Say(err)
 			return nil
 		}
 		if i == 0 {
-			say("going")
+			peertest.Say("going")
 		}
 	}
 }
@@ -190,11 +91,11 @@ func block(d *shiplap.Domain, name string) error {
 	if err != nil {
 		return err
 	}
-	if _, err = c.OnReceive(func(context.Context, int) { say("blocked"); select {} }); err != nil {
+	if _, err = c.OnReceive(func(context.Context, int) { peertest.Say("blocked"); select {} }); err != nil {
 		return err
 	}
-	say("has it")
-	untilStdinEnds()
+	peertest.Say("has it")
+	<-peertest.StdinEnds()
 	return c.Close()
 }
 
@@ -217,7 +118,7 @@ func forward(d *shiplap.Domain, name string) error {
 		return err
 	}
 	defer to.Close()
-	say("has it")
+	peertest.Say("has it")
 	for p, err := range from.All(bg) {
 		if err != nil {
 			return err
@@ -237,14 +138,14 @@ func replier(d *shiplap.Domain, name string) error {
 		return err
 	}
 	defer from.Close()
-	say("has it")
+	peertest.Say("has it")
 	for p, err := range from.All(bg) {
 		if err != nil {
 			return err
 		}
 		reply, err := p.Reply.Open(d, nil)
 		if errors.Is(err, shiplap.ErrNotExist) {
-			say("gone")
+			peertest.Say("gone")
 			continue
 		}
 		if err != nil {
@@ -257,7 +158,7 @@ func replier(d *shiplap.Domain, name string) error {
 		if err != nil {
 			return err
 		}
-		say(back)
+		peertest.Say(back)
 		if err := reply.Close(); err != nil {
 			return err
 		}
@@ -282,7 +183,7 @@ func lender(d *shiplap.Domain, name string) error {
 	if err := to.Send(bg, parcel{"x", ref}); err != nil {
 		return err
 	}
-	say(c.Name())
-	untilStdinEnds()
+	peertest.Say(c.Name())
+	<-peertest.StdinEnds()
 	return nil
 }

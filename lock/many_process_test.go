@@ -16,6 +16,7 @@ import (
 	"github.com/shiplap-ipc/shiplap"
 	"github.com/shiplap-ipc/shiplap/internal/mem"
 	"github.com/shiplap-ipc/shiplap/internal/object"
+	"github.com/shiplap-ipc/shiplap/internal/peertest"
 )
 
 // hundred is how many processes meet at one object.
@@ -44,25 +45,25 @@ func tallyOf(o *object.Object) tally {
 func crowd(t *testing.T, d *shiplap.Domain, role string, n int) {
 	t.Helper()
 	var passed []int
-	peers := make([]*peer, n)
+	peers := make([]*peertest.Peer, n)
 	for i := range peers {
-		peers[i] = start(t, d, role, i)
+		peers[i] = peertest.Start(t, d, role, i)
 	}
 	for _, p := range peers {
-		p.says(0, "ready")
+		p.Says("ready")
 	}
 	begin := time.Now()
 	for _, p := range peers {
-		p.tell("go")
+		p.Tell("go")
 	}
-	for i, p := range peers {
-		for _, f := range strings.Fields(p.says(1, "passed")) {
+	for _, p := range peers {
+		for _, f := range strings.Fields(p.Reports("passed")) {
 			k, err := strconv.Atoi(f)
 			ok(t, err)
 			passed = append(passed, k)
 		}
-		if err := p.wait(); err != nil {
-			t.Errorf("process %d: %v", i, err)
+		if err := p.Wait(); err != nil {
+			t.Error(err)
 		}
 	}
 	slices.Sort(passed)
@@ -73,8 +74,8 @@ func crowd(t *testing.T, d *shiplap.Domain, role string, n int) {
 
 // crowded is a peer of a crowd.
 func crowded(times int, turn func(i int) (passed uint64, err error)) error {
-	say("ready")
-	hear()()
+	peertest.Say("ready")
+	peertest.Hear()
 	var b strings.Builder
 	for i := range times {
 		n, err := turn(i)
@@ -83,7 +84,7 @@ func crowded(times int, turn func(i int) (passed uint64, err error)) error {
 		}
 		fmt.Fprint(&b, n, " ")
 	}
-	say("passed", b.String())
+	peertest.Say("passed", b.String())
 	return nil
 }
 
@@ -325,10 +326,10 @@ func chaos(t *testing.T, d *shiplap.Domain, role string, n int) (killed int) {
 	if testing.Short() {
 		spell = time.Second
 	}
-	peers := make([]*peer, n)
+	peers := make([]*peertest.Peer, n)
 	serial := 0
 	hire := func(i int) {
-		peers[i] = start(t, d, role, serial%counts)
+		peers[i] = peertest.Start(t, d, role, serial%counts)
 		serial++
 	}
 	for i := range peers {
@@ -337,16 +338,16 @@ func chaos(t *testing.T, d *shiplap.Domain, role string, n int) (killed int) {
 	for end := time.Now().Add(spell); time.Now().Before(end); killed++ {
 		time.Sleep(time.Duration(2+rand.IntN(30)) * time.Millisecond)
 		i := rand.IntN(n)
-		peers[i].kill()
+		peers[i].Kill()
 		hire(i)
 	}
 	for _, p := range peers {
-		p.in.Close()
+		p.CloseStdin()
 	}
 	for _, p := range peers {
-		stuck := time.AfterFunc(20*time.Second, func() { t.Error("a process does not end"); _ = p.cmd.Process.Kill() })
-		if err := p.wait(); err != nil {
-			t.Errorf("a process: %v", err)
+		stuck := time.AfterFunc(20*time.Second, func() { t.Error("a process does not end"); p.Signal(syscall.SIGKILL) })
+		if err := p.Wait(); err != nil {
+			t.Error(err)
 		}
 		stuck.Stop()
 	}
@@ -369,8 +370,7 @@ func counted(o *object.Object) (sum uint64) {
 func untilEOF(f func(ctx context.Context) error) error {
 	ctx, cancel := context.WithCancel(bg)
 	go func() {
-		for hear()() != "" {
-		}
+		<-peertest.StdinEnds()
 		cancel()
 	}()
 	for ctx.Err() == nil {
@@ -558,20 +558,20 @@ func TestTakeOver(t *testing.T) {
 	defer m.Close()
 	var spent, dying []time.Duration // dying is until the kernel has closed its files
 	for range roles {
-		p := start(t, d, "hold", 0)
-		p.says(0, "holding")
+		p := peertest.Start(t, d, "hold", 0)
+		p.Says("holding")
 		done := make(chan error)
 		go func() { done <- m.Lock(bg) }()
 		time.Sleep(time.Duration(rand.IntN(60)) * time.Millisecond) // somewhere in its growing sleeps
 		begin := time.Now()
-		_ = p.cmd.Process.Kill()
+		p.Signal(syscall.SIGKILL)
 		ended := make(chan time.Duration)
-		go func() { <-p.done; ended <- time.Since(begin) }()
+		go func() { p.Lines(); ended <- time.Since(begin) }()
 		is(t, <-done, shiplap.ErrOwnerDied)
 		spent = append(spent, time.Since(begin))
 		dying = append(dying, <-ended)
 		ok(t, m.Repaired(), m.Unlock())
-		_ = p.wait()
+		_ = p.Wait()
 	}
 	slices.Sort(spent)
 	slices.Sort(dying)
@@ -585,17 +585,17 @@ func TestStoppedHolder(t *testing.T) {
 	d := join(t)
 	m := must(CreateMutex(d, "m", nil))(t)
 	defer m.Close()
-	p := start(t, d, "hold", 0)
-	p.says(0, "holding")
-	p.signal(syscall.SIGSTOP)
+	p := peertest.Start(t, d, "hold", 0)
+	p.Says("holding")
+	p.Stop()
 	ctx, cancel := context.WithTimeout(bg, time.Second)
 	defer cancel()
 	is(t, m.Lock(ctx), context.DeadlineExceeded)
 	is(t, m.TryLock(), shiplap.ErrBusy)
-	p.signal(syscall.SIGCONT)
+	p.Signal(syscall.SIGCONT)
 	done := make(chan error)
 	go func() { done <- m.Lock(bg) }()
-	p.in.Close()
+	p.CloseStdin()
 	if err := <-done; err != nil { // it ends without giving the mutex back
 		is(t, err, shiplap.ErrOwnerDied)
 	}
@@ -609,8 +609,8 @@ func init() {
 			err = m.Lock(bg)
 		}
 		if err == nil {
-			say("holding")
-			hear()()
+			peertest.Say("holding")
+			peertest.Hear()
 		}
 		return err
 	}

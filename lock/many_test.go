@@ -15,6 +15,7 @@ import (
 
 	"github.com/shiplap-ipc/shiplap"
 	"github.com/shiplap-ipc/shiplap/internal/leaktest"
+	"github.com/shiplap-ipc/shiplap/internal/peertest"
 )
 
 // blocker is an object at which calls wait.
@@ -258,8 +259,8 @@ func TestQuiet(t *testing.T) {
 	}
 	m := must(CreateMutex(d, "m", nil))(t)
 	defer m.Close()
-	p := start(t, d, "hold", 0)
-	p.says(0, "holding")
+	p := peertest.Start(t, d, "hold", 0)
+	p.Says("holding")
 	all := blockers(t, d, 0)
 	waiting := append([]blocker{{name: "Mutex.Lock", wait: m.Lock}}, all[2:]...)
 	ctx, cancel := context.WithCancel(bg)

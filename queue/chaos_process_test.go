@@ -2,9 +2,12 @@ package queue_test
 
 import (
 	"math/rand/v2"
+	"syscall"
 	"testing"
 	"time"
 
+	"github.com/shiplap-ipc/shiplap"
+	"github.com/shiplap-ipc/shiplap/internal/peertest"
 	"github.com/shiplap-ipc/shiplap/queue"
 )
 
@@ -17,19 +20,19 @@ func roundOf(t *testing.T) time.Duration {
 }
 
 // chaos runs producers and consumers, kills some of them again and again, and returns what was put, and taken.
-func chaos(t *testing.T, dir string, q *queue.Raw, consume string) (put []int, took []int, killed map[string]int, inFlight int) {
+func chaos(t *testing.T, d *shiplap.Domain, q *queue.Raw, consume string) (put []int, took []int, killed map[string]int, inFlight int) {
 	t.Helper()
 	killed = map[string]int{}
 	type worker struct {
 		role string
-		p    *peerProcess
+		p    *peertest.Peer
 	}
 	var workers []*worker
 	var ended []*worker
 	serial := 0
 	hire := func(role string) *worker {
 		serial++
-		return &worker{role, start(t, role, dir, serial)}
+		return &worker{role, peertest.Start(t, d, role, serial)}
 	}
 	for _, role := range []string{"put", "put", "put", consume, consume, consume} {
 		workers = append(workers, hire(role))
@@ -38,34 +41,34 @@ func chaos(t *testing.T, dir string, q *queue.Raw, consume string) (put []int, t
 		time.Sleep(time.Duration(5+rand.IntN(40)) * time.Millisecond)
 		i := rand.IntN(len(workers))
 		w := workers[i]
-		w.p.kill()
+		w.p.Kill()
 		killed[w.role]++
 		ended = append(ended, w)
 		workers[i] = hire(w.role)
 	}
 	for _, w := range workers { // producers end, then the queue, then consumers drain
 		if w.role == "put" {
-			w.p.in.Close()
-			if err := w.p.wait(); err != nil {
-				t.Errorf("a producer: %v", err)
+			w.p.CloseStdin()
+			if err := w.p.Wait(); err != nil {
+				t.Error(err)
 			}
 		}
 	}
 	ok(t, q.CloseQueue())
 	for _, w := range workers {
 		if w.role != "put" {
-			stuck := time.AfterFunc(20*time.Second, func() { t.Error("a consumer does not end"); w.p.cmd.Process.Kill() })
-			if err := w.p.wait(); err != nil {
-				t.Errorf("a consumer: %v", err)
+			stuck := time.AfterFunc(20*time.Second, func() { t.Error("a consumer does not end"); w.p.Signal(syscall.SIGKILL) })
+			if err := w.p.Wait(); err != nil {
+				t.Error(err)
 			}
 			stuck.Stop()
 		}
 	}
 	for _, w := range append(ended, workers...) {
 		if w.role == "put" {
-			put = append(put, w.p.numbers()...)
+			put = append(put, w.p.Numbers()...)
 		} else {
-			took = append(took, w.p.numbers()...)
+			took = append(took, w.p.Numbers()...)
 		}
 	}
 	return put, took, killed, len(workers)
@@ -75,7 +78,7 @@ func chaos(t *testing.T, dir string, q *queue.Raw, consume string) (put []int, t
 // only what a killed producer was about to report may be more.
 func TestKillsAtRandom(t *testing.T) {
 	d, q := raw(t, &queue.Options{Capacity: 1 << 14})
-	put, took, killed, _ := chaos(t, baseOf(d), q, "get")
+	put, took, killed, _ := chaos(t, d, q, "get")
 	count := map[int]int{}
 	for _, i := range took {
 		if count[i]++; count[i] > 1 {
@@ -102,7 +105,7 @@ func TestKillsAtRandom(t *testing.T) {
 // TestKillsAtRandomAck: everything reported as put arrives; twice only what a killed consumer had.
 func TestKillsAtRandomAck(t *testing.T) {
 	d, q := raw(t, &queue.Options{Capacity: 1 << 14, Ack: true})
-	put, took, killed, _ := chaos(t, baseOf(d), q, "receive")
+	put, took, killed, _ := chaos(t, d, q, "receive")
 	count := map[int]int{}
 	again := 0
 	for _, i := range took {

@@ -9,12 +9,13 @@ import (
 	"testing"
 
 	"github.com/shiplap-ipc/shiplap"
+	"github.com/shiplap-ipc/shiplap/internal/peertest"
 	"github.com/shiplap-ipc/shiplap/queue"
 )
 
 // comeAndGo opens, makes, uses, closes and removes queues at random, forever.
 func comeAndGo(d *shiplap.Domain, seed int) error {
-	say("going")
+	peertest.Say("going")
 	r := rand.New(rand.NewPCG(uint64(seed), 3))
 	for {
 		if err := comeAndGoOnce(d, r); err != nil {
@@ -64,7 +65,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	ok(t, comeAndGoOnce(d, r)) // what comes once
 	goroutines, files, tasks := runtime.NumGoroutine(), descriptors(), threads(t)
-	rounds, peers := 2000, []*peerProcess(nil)
+	rounds, peers := 2000, []*peertest.Peer(nil)
 	if testing.Short() {
 		rounds = 200
 	}
@@ -72,19 +73,18 @@ func TestNothingIsLeftBehind(t *testing.T) {
 	for i := range rounds {
 		switch {
 		case i%40 == 0:
-			p := start(t, "coming and going", baseOf(d), i)
-			p.says(0, "going")
+			p := peertest.Start(t, d, "coming and going", i)
+			p.Says("going")
 			peers = append(peers, p)
 		case i%40 == 39:
 			p := peers[len(peers)-1]
-			p.kill()
-			p.in.Close()
+			p.Kill()
 			kills++
 		}
 		ok(t, comeAndGoOnce(d, r))
 	}
 	for _, p := range peers {
-		p.kill()
+		p.Kill()
 	}
 	_, err := d.Sweep(bg, false)
 	ok(t, err)

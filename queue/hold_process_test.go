@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/shiplap-ipc/shiplap"
+	"github.com/shiplap-ipc/shiplap/internal/peertest"
 	"github.com/shiplap-ipc/shiplap/queue"
 )
 
@@ -36,14 +37,14 @@ func TestHolderIsKilled(t *testing.T) {
 		t.Run(h.role, func(t *testing.T) {
 			d, q := raw(t, nil)
 			ok(t, q.TryPut(message(0, 100)))
-			p := start(t, h.role, baseOf(d), 0)
-			p.says(0, "holding")
+			p := peertest.Start(t, d, h.role, 0)
+			p.Says("holding")
 			is(t, "a try", h.try(q), shiplap.ErrBusy)
 			done := make(chan error, 1)
 			go func() { done <- h.want(bg, q) }()
 			time.Sleep(300 * time.Millisecond) // past the growing sleeps
 			begin := time.Now()
-			p.signal(syscall.SIGKILL)
+			p.Signal(syscall.SIGKILL)
 			ok(t, <-done)
 			if spent := time.Since(begin); spent > prompt {
 				t.Errorf("others went on after %v", spent)
@@ -62,18 +63,18 @@ func TestHolderIsStopped(t *testing.T) {
 			for i := range 3 {
 				ok(t, q.TryPut(message(10+i, 100)))
 			}
-			p := start(t, h.role, baseOf(d), 0)
-			p.says(0, "holding")
-			p.signal(syscall.SIGSTOP)
+			p := peertest.Start(t, d, h.role, 0)
+			p.Says("holding")
+			p.Stop()
 			ctx, cancel := context.WithTimeout(bg, 1500*time.Millisecond)
 			defer cancel()
 			is(t, "waiting for a stopped holder", h.want(ctx, q), context.DeadlineExceeded)
 			is(t, "a try", h.try(q), shiplap.ErrBusy)
 			done := make(chan error, 1)
 			go func() { done <- h.want(bg, q) }()
-			p.signal(syscall.SIGCONT)
-			p.in.Close()
-			p.says(1, "done")
+			p.Signal(syscall.SIGCONT)
+			p.CloseStdin()
+			p.Says("done")
 			ok(t, <-done)
 			var left []int
 			for {
@@ -113,9 +114,9 @@ func equalInts(a, b []int) bool {
 func TestDeliveryOfTheStoppedAndTheDead(t *testing.T) {
 	d, q := raw(t, &queue.Options{Ack: true})
 	ok(t, q.TryPut(message(5, 100)))
-	p := start(t, "hold delivery", baseOf(d), 0)
-	p.says(0, "holding")
-	p.signal(syscall.SIGSTOP)
+	p := peertest.Start(t, d, "hold delivery", 0)
+	p.Says("holding")
+	p.Stop()
 	ctx, cancel := context.WithTimeout(bg, time.Second)
 	defer cancel()
 	if _, err := q.Receive(ctx); err != context.DeadlineExceeded {
@@ -129,7 +130,7 @@ func TestDeliveryOfTheStoppedAndTheDead(t *testing.T) {
 	go func() { d, err := q.Receive(bg); done <- result{d, err} }()
 	time.Sleep(100 * time.Millisecond)
 	begin := time.Now()
-	p.signal(syscall.SIGKILL)
+	p.Signal(syscall.SIGKILL)
 	r := <-done
 	ok(t, r.err)
 	spent := time.Since(begin)
@@ -152,12 +153,12 @@ func TestSharedIsKilled(t *testing.T) {
 		rounds = 4
 	}
 	for i := range rounds {
-		a, b := start(t, "shared put", baseOf(d), 0), start(t, "shared get", baseOf(d), 0)
-		a.says(0, "going")
-		b.says(0, "going")
+		a, b := peertest.Start(t, d, "shared put", 0), peertest.Start(t, d, "shared get", 0)
+		a.Says("going")
+		b.Says("going")
 		time.Sleep(time.Duration(i) * time.Millisecond)
-		for _, p := range []*peerProcess{a, b} {
-			p.signal(syscall.SIGKILL)
+		for _, p := range []*peertest.Peer{a, b} {
+			p.Signal(syscall.SIGKILL)
 			begin := time.Now()
 			ctx, cancel := context.WithTimeout(bg, 5*time.Second)
 			if p == a {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/shiplap-ipc/shiplap"
 	"github.com/shiplap-ipc/shiplap/internal/mem"
+	"github.com/shiplap-ipc/shiplap/internal/peertest"
 	"github.com/shiplap-ipc/shiplap/queue"
 )
 
@@ -136,8 +137,8 @@ func TestScribbler(t *testing.T) {
 	}
 	for _, ack := range []bool{false, true} {
 		d, q := raw(t, &queue.Options{Capacity: 8192, Ack: ack})
-		p := start(t, "scribble", baseOf(d), spell)
-		p.says(0, "going")
+		p := peertest.Start(t, d, "scribble", spell)
+		p.Says("going")
 		ctx, cancel := context.WithCancel(bg)
 		var wg sync.WaitGroup
 		var mu sync.Mutex
@@ -155,8 +156,8 @@ func TestScribbler(t *testing.T) {
 				}
 			})
 		}
-		if err := p.wait(); err != nil {
-			t.Errorf("scribbler: %v", err)
+		if err := p.Wait(); err != nil {
+			t.Error(err)
 		}
 		cancel()
 		ended := make(chan struct{})

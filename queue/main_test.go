@@ -24,7 +24,7 @@ var bg = context.Background()
 // TestMain is victim, peer or test run; the latter must leave nothing behind.
 func TestMain(m *testing.M) {
 	killtest.RunVictim(scenarios()...)
-	runPeer()
+	roles.Run(nil)
 	goroutines, files := runtime.NumGoroutine(), descriptors()
 	code := m.Run()
 	if code == 0 {
@@ -178,6 +178,3 @@ func eventually(f func() bool) bool {
 	}
 	return f()
 }
-
-// baseOf is the directory that the domain was joined below.
-func baseOf(d *shiplap.Domain) string { return filepath.Dir(filepath.Dir(filepath.Dir(d.Dir()))) }

@@ -1,162 +1,48 @@
 package queue_test
 
 import (
-	"bufio"
 	"encoding/binary"
 	"errors"
-	"fmt"
-	"io"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strconv"
-	"sync"
-	"syscall"
-	"testing"
 	"time"
 
 	"github.com/shiplap-ipc/shiplap"
+	"github.com/shiplap-ipc/shiplap/internal/peertest"
 	"github.com/shiplap-ipc/shiplap/queue"
 )
 
-// A peer is this test binary, executed again as another process of the domain. It reports by lines on stdout.
-const (
-	envPeer = "SHIPLAP_QUEUE_PEER"
-	envBase = "SHIPLAP_QUEUE_BASE"
-	envArg  = "SHIPLAP_QUEUE_ARG"
-)
-
-type peerProcess struct {
-	t     *testing.T
-	cmd   *exec.Cmd
-	in    io.WriteCloser
-	mu    sync.Mutex
-	lines []string
-	more  *sync.Cond
-	done  chan struct{} // stdout is at its end
+var roles = peertest.Roles[int]{
+	"put":              opened(putForever),
+	"get":              opened(getForever),
+	"receive":          opened(receiveForever),
+	"hold Reserve":     opened(holdReserve),
+	"hold Producer":    opened(holdProducer),
+	"hold Peek":        opened(holdPeek),
+	"hold Consumer":    opened(holdConsumer),
+	"hold delivery":    opened(holdDelivery),
+	"shared put":       opened(putForeverQuietly),
+	"shared get":       opened(getForeverQuietly),
+	"scribble":         opened(scribble),
+	"coming and going": comeAndGo,
 }
 
-// start starts a peer and collects what it says.
-func start(t *testing.T, role, base string, arg int) *peerProcess {
-	t.Helper()
-	p := &peerProcess{t: t, cmd: exec.Command("/proc/self/exe"), done: make(chan struct{})}
-	p.more = sync.NewCond(&p.mu)
-	p.cmd.Env = append(os.Environ(), envPeer+"="+role, envBase+"="+base, envArg+"="+strconv.Itoa(arg))
-	p.cmd.Stderr = os.Stderr
-	out, err := p.cmd.StdoutPipe()
-	ok(t, err)
-	p.in, err = p.cmd.StdinPipe()
-	ok(t, err)
-	ok(t, p.cmd.Start())
-	go func() {
-		defer close(p.done)
-		for s := bufio.NewScanner(out); s.Scan(); {
-			p.mu.Lock()
-			p.lines = append(p.lines, s.Text())
-			p.more.Broadcast()
-			p.mu.Unlock()
-		}
-		p.mu.Lock()
-		p.lines = append(p.lines, "EOF")
-		p.more.Broadcast()
-		p.mu.Unlock()
-	}()
-	t.Cleanup(p.kill)
-	return p
-}
-
-// says waits for line n, counted from 0.
-func (p *peerProcess) says(n int, want string) {
-	p.t.Helper()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for len(p.lines) <= n && (len(p.lines) == 0 || p.lines[len(p.lines)-1] != "EOF") {
-		p.more.Wait()
-	}
-	if len(p.lines) <= n || p.lines[n] != want {
-		p.t.Fatalf("the peer says %q; %q is wanted as line %d", p.lines, want, n)
-	}
-}
-
-// numbers are the lines so far; stop it first.
-func (p *peerProcess) numbers() (all []int) {
-	<-p.done
-	for _, l := range p.lines {
-		if n, err := strconv.Atoi(l); err == nil {
-			all = append(all, n)
-		}
-	}
-	return all
-}
-
-func (p *peerProcess) kill() {
-	if p.cmd.ProcessState == nil {
-		_ = p.cmd.Process.Kill()
-		p.wait()
-	}
-}
-
-func (p *peerProcess) wait() error {
-	<-p.done
-	return p.cmd.Wait()
-}
-
-func (p *peerProcess) signal(s syscall.Signal) { _ = p.cmd.Process.Signal(s) }
-
-// roles of peers. An error ends one with status 1.
-var roles = map[string]func(d *shiplap.Domain, q *queue.Raw, arg int) error{
-	"put":           putForever,
-	"get":           getForever,
-	"receive":       receiveForever,
-	"hold Reserve":  holdReserve,
-	"hold Producer": holdProducer,
-	"hold Peek":     holdPeek,
-	"hold Consumer": holdConsumer,
-	"hold delivery": holdDelivery,
-	"shared put":    putForeverQuietly,
-	"shared get":    getForeverQuietly,
-	"scribble":      scribble,
-	"coming and going": func(d *shiplap.Domain, _ *queue.Raw, arg int) error {
-		return comeAndGo(d, arg)
-	},
-}
-
-// runPeer returns at once unless this process is a peer.
-func runPeer() {
-	role := os.Getenv(envPeer)
-	if role == "" {
-		return
-	}
-	arg, _ := strconv.Atoi(os.Getenv(envArg))
-	err := func() error {
-		d, err := shiplap.Join("", &shiplap.Options{Dir: os.Getenv(envBase)})
+// opened is a role that has the queue open.
+func opened(role func(d *shiplap.Domain, q *queue.Raw, arg int) error) func(*shiplap.Domain, int) error {
+	return func(d *shiplap.Domain, arg int) error {
+		q, err := queue.OpenRaw(d, "q", nil)
 		if err != nil {
 			return err
 		}
-		defer d.Close()
-		q, err := queue.OpenRaw(d, "q", nil)
-		if err != nil && role != "coming and going" {
-			return err
-		}
-		if q != nil {
-			defer q.Close()
-		}
-		return roles[role](d, q, arg)
-	}()
-	if err != nil {
-		fmt.Fprintf(os.Stderr, "peer %q: %v\n", role, err)
-		os.Exit(1)
+		defer q.Close()
+		return role(d, q, arg)
 	}
-	os.Exit(0)
 }
-
-// say writes a line with one system call, so that a death leaves whole lines.
-func say(a ...any) { os.Stdout.WriteString(fmt.Sprintln(a...)) }
 
 // putForever puts arg·1e6, arg·1e6+1, … and says so when it is done, until stdin ends.
 func putForever(_ *shiplap.Domain, q *queue.Raw, arg int) error {
-	stop := stdinEnds()
+	stop := peertest.StdinEnds()
 	for i := arg * 1_000_000; ; i++ {
 		select {
 		case <-stop:
@@ -168,17 +54,8 @@ func putForever(_ *shiplap.Domain, q *queue.Raw, arg int) error {
 		} else if err != nil {
 			return err
 		}
-		say(i)
+		peertest.Say(i)
 	}
-}
-
-func stdinEnds() <-chan struct{} {
-	stop := make(chan struct{})
-	go func() {
-		io.Copy(io.Discard, os.Stdin)
-		close(stop)
-	}()
-	return stop
 }
 
 func getForever(_ *shiplap.Domain, q *queue.Raw, _ int) error {
@@ -190,7 +67,7 @@ func getForever(_ *shiplap.Domain, q *queue.Raw, _ int) error {
 		if err != nil {
 			return err
 		}
-		say(i)
+		peertest.Say(i)
 	}
 	return nil
 }
@@ -204,7 +81,7 @@ func receiveForever(_ *shiplap.Domain, q *queue.Raw, _ int) error {
 		if err != nil {
 			return err
 		}
-		say(i)
+		peertest.Say(i)
 		if err := d.Ack(); err != nil {
 			return err
 		}
@@ -223,15 +100,15 @@ func holdProducer(_ *shiplap.Domain, q *queue.Raw, _ int) error {
 	if err != nil {
 		return err
 	}
-	say("holding")
-	<-stdinEnds()
+	peertest.Say("holding")
+	<-peertest.StdinEnds()
 	if err := p.Put(bg, message(1, 100)); err != nil {
 		return err
 	}
 	if err := p.Close(); err != nil {
 		return err
 	}
-	say("done")
+	peertest.Say("done")
 	return forever()
 }
 
@@ -245,12 +122,12 @@ func holdReserve(_ *shiplap.Domain, q *queue.Raw, _ int) error {
 		return err
 	}
 	copy(b, message(1, 100))
-	say("holding")
-	<-stdinEnds()
+	peertest.Say("holding")
+	<-peertest.StdinEnds()
 	if err := errors.Join(p.Commit(100), p.Close()); err != nil {
 		return err
 	}
-	say("done")
+	peertest.Say("done")
 	return forever()
 }
 
@@ -259,15 +136,15 @@ func holdConsumer(_ *shiplap.Domain, q *queue.Raw, _ int) error {
 	if err != nil {
 		return err
 	}
-	say("holding")
-	<-stdinEnds()
+	peertest.Say("holding")
+	<-peertest.StdinEnds()
 	if _, err := c.Get(bg, nil); err != nil {
 		return err
 	}
 	if err := c.Close(); err != nil {
 		return err
 	}
-	say("done")
+	peertest.Say("done")
 	return forever()
 }
 
@@ -279,12 +156,12 @@ func holdPeek(_ *shiplap.Domain, q *queue.Raw, _ int) error {
 	if _, err := c.Peek(bg); err != nil {
 		return err
 	}
-	say("holding")
-	<-stdinEnds()
+	peertest.Say("holding")
+	<-peertest.StdinEnds()
 	if err := errors.Join(c.Release(), c.Close()); err != nil {
 		return err
 	}
-	say("done")
+	peertest.Say("done")
 	return forever()
 }
 
@@ -293,17 +170,17 @@ func holdDelivery(_ *shiplap.Domain, q *queue.Raw, _ int) error {
 	if err != nil {
 		return err
 	}
-	say("holding")
-	<-stdinEnds()
+	peertest.Say("holding")
+	<-peertest.StdinEnds()
 	if err := d.Ack(); err != nil {
 		return err
 	}
-	say("done")
+	peertest.Say("done")
 	return forever()
 }
 
 func putForeverQuietly(_ *shiplap.Domain, q *queue.Raw, _ int) error {
-	say("going")
+	peertest.Say("going")
 	for i := 0; ; i++ {
 		if err := q.Put(bg, message(i, 1000)); err != nil {
 			return err
@@ -312,7 +189,7 @@ func putForeverQuietly(_ *shiplap.Domain, q *queue.Raw, _ int) error {
 }
 
 func getForeverQuietly(_ *shiplap.Domain, q *queue.Raw, _ int) error {
-	say("going")
+	peertest.Say("going")
 	for {
 		b, err := q.Get(bg, nil)
 		if err == nil {
@@ -335,7 +212,7 @@ func scribble(d *shiplap.Domain, _ *queue.Raw, arg int) error {
 	if err != nil {
 		return err
 	}
-	say("going")
+	peertest.Say("going")
 	r := rand.New(rand.NewPCG(uint64(arg), 7))
 	for end := time.Now().Add(time.Duration(arg) * time.Millisecond); time.Now().Before(end); {
 		at := r.Int64N(st.Size()/8) * 8

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/shiplap-ipc/shiplap"
+	"github.com/shiplap-ipc/shiplap/internal/peertest"
 	"github.com/shiplap-ipc/shiplap/queue"
 	"github.com/shiplap-ipc/shiplap/rpc"
 )
@@ -31,7 +32,7 @@ func benchQueuePeer(d *shiplap.Domain, arg int) error {
 	if err != nil {
 		return err
 	}
-	say("here")
+	peertest.Say("here")
 	for b := []byte(nil); ; {
 		if b, err = c.Get(bg, b[:0]); err != nil {
 			return nil // closed
@@ -50,14 +51,14 @@ func BenchmarkRoundTrip(b *testing.B) {
 			opt := &queue.Options{Wait: mode}
 			there := closing[*queue.Raw](b)(queue.CreateRaw(d, "there", opt))
 			back := closing[*queue.Raw](b)(queue.CreateRaw(d, "back", opt))
-			q := start(b, "bench queue", d, int(mode))
-			q.says("here")
+			q := peertest.Start(b, d, "bench queue", int(mode))
+			q.Says("here")
 			p, err := there.Producer(bg)
 			ok(b, err)
 			c, err := back.Consumer(bg)
 			ok(b, err)
-			s := start(b, "serve", d, int(mode))
-			s.says("serving")
+			s := peertest.Start(b, d, "serve", int(mode))
+			s.Says("serving")
 			client := closing[*rpc.Client](b)(rpc.Dial(bg, d, "s", &rpc.Options{Wait: mode}))
 			msg := make([]byte, 16)
 			trip := func() error {
@@ -99,8 +100,8 @@ func BenchmarkRoundTrip(b *testing.B) {
 			b.ReportMetric(float64(bestCall.Nanoseconds()), "call-best-ns")
 			b.ReportMetric(float64(bestCall)/float64(bestTrip), "ratio-best")
 			ok(b, there.CloseQueue())
-			q.ends()
-			s.ends()
+			q.Ends()
+			s.Ends()
 		})
 	}
 }

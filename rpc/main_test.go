@@ -1,30 +1,22 @@
 package rpc_test
 
 import (
-	"bufio"
 	"context"
 	"errors"
-	"fmt"
-	"io"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strconv"
-	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/shiplap-ipc/shiplap"
 	"github.com/shiplap-ipc/shiplap/internal/killtest"
 	"github.com/shiplap-ipc/shiplap/internal/leaktest"
+	"github.com/shiplap-ipc/shiplap/internal/peertest"
 	"github.com/shiplap-ipc/shiplap/rpc"
 )
 
 // TestMain is victim, peer or test run; the latter must leave nothing behind.
 func TestMain(m *testing.M) {
 	killtest.RunVictim(scenarios()...)
-	runPeer()
+	roles.Run(nil)
 	leaktest.Main(m)
 }
 
@@ -60,9 +52,6 @@ func domain(t testing.TB) *shiplap.Domain {
 	return d
 }
 
-// baseOf is the directory that the domain was joined below.
-func baseOf(d *shiplap.Domain) string { return filepath.Dir(filepath.Dir(filepath.Dir(d.Dir()))) }
-
 type closer interface{ Close() error }
 
 // closing closes at the end of the test what the test may have closed itself.
@@ -93,115 +82,6 @@ func eventually(f func() bool) bool {
 	return f()
 }
 
-// A peer is this test binary, executed again as another process of the domain. It reports by lines on stdout.
-const (
-	envPeer = "SHIPLAP_RPC_PEER"
-	envBase = "SHIPLAP_RPC_BASE"
-	envArg  = "SHIPLAP_RPC_ARG"
-)
-
-type peer struct {
-	t   testing.TB
-	cmd *exec.Cmd
-	in  io.WriteCloser
-	out *bufio.Reader
-}
-
-func start(t testing.TB, role string, d *shiplap.Domain, arg int) *peer {
-	t.Helper()
-	p := &peer{t: t, cmd: exec.Command("/proc/self/exe")}
-	p.cmd.Env = append(os.Environ(), envPeer+"="+role, envBase+"="+baseOf(d), envArg+"="+strconv.Itoa(arg))
-	p.cmd.Stderr = os.Stderr
-	out, err := p.cmd.StdoutPipe()
-	ok(t, err)
-	p.out = bufio.NewReader(out)
-	p.in, err = p.cmd.StdinPipe()
-	ok(t, err)
-	ok(t, p.cmd.Start())
-	t.Cleanup(p.kill)
-	return p
-}
-
-// says waits for the next line.
-func (p *peer) says(want string) {
-	p.t.Helper()
-	if line, err := p.out.ReadString('\n'); line != want+"\n" {
-		p.t.Fatalf("the peer says %q (%v); %q is wanted", line, err, want)
-	}
-}
-
-func (p *peer) kill() {
-	if p.cmd.ProcessState == nil {
-		_ = p.cmd.Process.Kill()
-		_ = p.cmd.Wait()
-	}
-}
-
-// ends tells the peer to end and waits for it.
-func (p *peer) ends() {
-	p.t.Helper()
-	p.in.Close()
-	_, _ = io.Copy(io.Discard, p.out)
-	if err := p.cmd.Wait(); err != nil {
-		p.t.Errorf("a peer: %v", err)
-	}
-}
-
-func (p *peer) signal(s syscall.Signal) { _ = p.cmd.Process.Signal(s) }
-
-// stop stops the peer and waits until all its threads are.
-func (p *peer) stop() {
-	p.t.Helper()
-	p.signal(syscall.SIGSTOP)
-	stopped := func() bool {
-		stats, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.cmd.Process.Pid))
-		for _, s := range stats {
-			if b, err := os.ReadFile(s); err == nil && !strings.Contains(string(b), ") T ") {
-				return false
-			}
-		}
-		return len(stats) > 0
-	}
-	if !eventually(stopped) {
-		p.t.Fatal("it does not stop")
-	}
-}
-
-func say(a ...any) { os.Stdout.WriteString(fmt.Sprintln(a...)) }
-
-// stdinEnds is closed when the test wants the peer to end.
-func stdinEnds() <-chan struct{} {
-	stop := make(chan struct{})
-	go func() {
-		io.Copy(io.Discard, os.Stdin)
-		close(stop)
-	}()
-	return stop
-}
-
-// roles of peers. An error ends one with status 1.
-var roles = map[string]func(d *shiplap.Domain, arg int) error{
+var roles = peertest.Roles[int]{
 	"serve": serveUntilEnd, "call": callAndWait, "calls": callMany, "bench queue": benchQueuePeer,
-}
-
-// runPeer returns at once unless this process is a peer.
-func runPeer() {
-	role := os.Getenv(envPeer)
-	if role == "" {
-		return
-	}
-	arg, _ := strconv.Atoi(os.Getenv(envArg))
-	err := func() error {
-		d, err := shiplap.Join("", &shiplap.Options{Dir: os.Getenv(envBase)})
-		if err != nil {
-			return err
-		}
-		defer d.Close()
-		return roles[role](d, arg)
-	}()
-	if err != nil {
-		fmt.Fprintf(os.Stderr, "peer %q: %v\n", role, err)
-		os.Exit(1)
-	}
-	os.Exit(0)
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/shiplap-ipc/shiplap"
+	"github.com/shiplap-ipc/shiplap/internal/peertest"
 	"github.com/shiplap-ipc/shiplap/rpc"
 )
 
@@ -21,8 +22,8 @@ func serveUntilEnd(d *shiplap.Domain, arg int) error {
 	if err != nil {
 		return err
 	}
-	say("serving")
-	<-stdinEnds()
+	peertest.Say("serving")
+	<-peertest.StdinEnds()
 	return s.Close()
 }
 
@@ -35,20 +36,20 @@ func callAndWait(d *shiplap.Domain, _ int) error {
 	if _, err := rpc.Call[pair, int64](bg, c, "add", pair{1, 2}); err != nil {
 		return err
 	}
-	say("calling")
+	peertest.Say("calling")
 	_, err = rpc.Call[int64, int64](bg, c, "sleep", 3600_000)
 	return err
 }
 
 // callMany calls from several goroutines until stdin ends.
 func callMany(d *shiplap.Domain, _ int) error {
-	stop := stdinEnds()
+	stop := peertest.StdinEnds()
 	c, err := rpc.Dial(bg, d, "s", nil)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	say("calling")
+	peertest.Say("calling")
 	got := make(chan error, 8)
 	for i := range int64(cap(got)) {
 		go func() {
@@ -78,16 +79,16 @@ func callMany(d *shiplap.Domain, _ int) error {
 
 func TestCalleeKilled(t *testing.T) {
 	d := domain(t)
-	p := start(t, "serve", d, 0)
-	p.says("serving")
+	p := peertest.Start(t, d, "serve", 0)
+	p.Says("serving")
 	c := dial(t, d)
 	if n := call[pair, int64](t, c, "add", pair{1, 2}); n != 3 {
 		t.Error(n)
 	}
 	list, err := rpc.Services(d)
 	ok(t, err)
-	if len(list) != 1 || list[0].Pid != p.cmd.Process.Pid {
-		t.Errorf("%+v, pid %d", list, p.cmd.Process.Pid)
+	if len(list) != 1 || list[0].Pid != p.Pid() {
+		t.Errorf("%+v, pid %d", list, p.Pid())
 	}
 	got := make(chan error, 10)
 	for range cap(got) {
@@ -96,7 +97,7 @@ func TestCalleeKilled(t *testing.T) {
 	if !eventually(func() bool { return c.Stats().Open == cap(got) }) {
 		t.Fatal("they do not run")
 	}
-	p.kill()
+	p.Kill()
 	for range cap(got) {
 		err := <-got
 		is(t, "its calls", err, shiplap.ErrPeerGone)
@@ -119,9 +120,9 @@ func TestCalleeKilled(t *testing.T) {
 // The callee dies before it ever answered anything.
 func TestCalleeKilledEarly(t *testing.T) {
 	d := domain(t)
-	p := start(t, "serve", d, 0)
-	p.says("serving")
-	p.stop()
+	p := peertest.Start(t, d, "serve", 0)
+	p.Says("serving")
+	p.Stop()
 	c := dial(t, d)
 	got := make(chan error, 3)
 	for range cap(got) {
@@ -130,7 +131,7 @@ func TestCalleeKilledEarly(t *testing.T) {
 	if !eventually(func() bool { return c.Stats().Open == 3 }) {
 		t.Fatal("they do not call")
 	}
-	p.kill()
+	p.Kill()
 	for range cap(got) {
 		is(t, "its calls", <-got, shiplap.ErrPeerGone)
 	}
@@ -139,12 +140,12 @@ func TestCalleeKilledEarly(t *testing.T) {
 func TestCallerKilled(t *testing.T) {
 	d := domain(t)
 	s, v := serve(t, d, nil)
-	p := start(t, "call", d, 0)
-	p.says("calling")
+	p := peertest.Start(t, d, "call", 0)
+	p.Says("calling")
 	if !eventually(func() bool { return v.running.Load() == 1 }) {
 		t.Fatal("it does not run")
 	}
-	p.kill()
+	p.Kill()
 	if !eventually(func() bool { return v.ended.Load() == 1 && s.Stats().Connections == 0 && s.Stats().Running == 0 }) {
 		t.Errorf("%d ended, %+v", v.ended.Load(), s.Stats())
 	}
@@ -154,11 +155,11 @@ func TestCallerKilled(t *testing.T) {
 // A stopped callee: calls end at their deadlines, also those that cannot even be sent; it goes on when it does.
 func TestCalleeStopped(t *testing.T) {
 	d := domain(t)
-	p := start(t, "serve", d, 0)
-	p.says("serving")
+	p := peertest.Start(t, d, "serve", 0)
+	p.Says("serving")
 	c := closing[*rpc.Client](t)(rpc.Dial(soon(t), d, "s", &rpc.Options{Capacity: 4096}))
 	call[[]byte, []byte](t, c, "echo", nil)
-	p.stop()
+	p.Stop()
 	var wg sync.WaitGroup
 	for i := range 100 {
 		wg.Go(func() {
@@ -169,23 +170,23 @@ func TestCalleeStopped(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	p.signal(syscall.SIGCONT)
+	p.Signal(syscall.SIGCONT)
 	if b := call[[]byte, []byte](t, c, "echo", []byte("on")); string(b) != "on" {
 		t.Error(b)
 	}
 	if !eventually(func() bool { return c.Stats().Open == 0 }) {
 		t.Errorf("%+v", c.Stats())
 	}
-	p.ends()
+	p.Ends()
 }
 
 // Callers die at random beside others, whose calls are all answered.
 func TestCallersKilledAtRandom(t *testing.T) {
 	d := domain(t)
 	s, _ := serve(t, d, nil)
-	var peers []*peer
+	var peers []*peertest.Peer
 	for range 3 {
-		peers = append(peers, start(t, "calls", d, 0))
+		peers = append(peers, peertest.Start(t, d, "calls", 0))
 	}
 	round := time.Second
 	if testing.Short() {
@@ -194,15 +195,15 @@ func TestCallersKilledAtRandom(t *testing.T) {
 	c := dial(t, d)
 	for end := time.Now().Add(round); time.Now().Before(end); {
 		i := rand.IntN(len(peers))
-		peers[i].says("calling")
+		peers[i].Says("calling")
 		for range 50 {
 			call[pair, int64](t, c, "add", pair{1, 2})
 		}
-		peers[i].kill()
-		peers[i] = start(t, "calls", d, 0)
+		peers[i].Kill()
+		peers[i] = peertest.Start(t, d, "calls", 0)
 	}
 	for _, p := range peers {
-		p.ends()
+		p.Ends()
 	}
 	if !eventually(func() bool { return s.Stats().Connections == 1 && s.Stats().Running == 0 }) {
 		t.Errorf("%+v", s.Stats())
@@ -212,10 +213,10 @@ func TestCallersKilledAtRandom(t *testing.T) {
 // The second of two services of one name is refused, also in another process.
 func TestTwoServices(t *testing.T) {
 	d := domain(t)
-	p := start(t, "serve", d, 0)
-	p.says("serving")
+	p := peertest.Start(t, d, "serve", 0)
+	p.Says("serving")
 	_, err := rpc.Serve(bg, d, "s", nil)
 	is(t, "a second", err, shiplap.ErrExist)
-	p.ends()
+	p.Ends()
 	serve(t, d, nil)
 }

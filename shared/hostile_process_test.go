@@ -14,6 +14,7 @@ import (
 
 	"github.com/shiplap-ipc/shiplap"
 	"github.com/shiplap-ipc/shiplap/internal/mem"
+	"github.com/shiplap-ipc/shiplap/internal/peertest"
 	"github.com/shiplap-ipc/shiplap/shared"
 )
 
@@ -197,8 +198,8 @@ func TestScribbler(t *testing.T) {
 	word, boolean, large := value(t, d, "word", 1), value(t, d, "bool", true), value(t, d, "large", [300]block{})
 	frames := array[int](t, d, "frames", &shared.ArrayOptions{Frames: 3}, 500)
 	plain := array[bool](t, d, "plain", nil, 500)
-	p := start(t, "scribble", d, spell)
-	p.says("going")
+	p := peertest.Start(t, d, "scribble", spell)
+	p.Says("going")
 	ctx, cancel := context.WithCancel(bg)
 	defer cancel()
 	var wg sync.WaitGroup
@@ -243,7 +244,7 @@ func TestScribbler(t *testing.T) {
 			}
 		})
 	}
-	p.ends()
+	p.Ends()
 	cancel()
 	ended := make(chan struct{})
 	go func() { wg.Wait(); close(ended) }()

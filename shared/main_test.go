@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -18,7 +17,7 @@ import (
 // TestMain is victim, peer or test run; the latter must leave nothing behind.
 func TestMain(m *testing.M) {
 	killtest.RunVictim(scenarios()...)
-	runPeer()
+	roles.Run(nil)
 	leaktest.Main(m)
 }
 
@@ -54,9 +53,6 @@ func domain(t testing.TB) *shiplap.Domain {
 	t.Cleanup(func() { ok(t, d.Close()) })
 	return d
 }
-
-// baseOf is the directory that the domain was joined below.
-func baseOf(d *shiplap.Domain) string { return filepath.Dir(filepath.Dir(filepath.Dir(d.Dir()))) }
 
 type closer interface{ Close() error }
 

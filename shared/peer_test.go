@@ -1,92 +1,17 @@
 package shared_test
 
 import (
-	"bufio"
 	"encoding/binary"
 	"errors"
-	"fmt"
-	"io"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strconv"
-	"syscall"
-	"testing"
 	"time"
 
 	"github.com/shiplap-ipc/shiplap"
+	"github.com/shiplap-ipc/shiplap/internal/peertest"
 	"github.com/shiplap-ipc/shiplap/shared"
 )
-
-// A peer is this test binary, executed again as another process of the domain. It reports by lines on stdout.
-const (
-	envPeer = "SHIPLAP_SHARED_PEER"
-	envBase = "SHIPLAP_SHARED_BASE"
-	envArg  = "SHIPLAP_SHARED_ARG"
-)
-
-type peer struct {
-	t   *testing.T
-	cmd *exec.Cmd
-	in  io.WriteCloser
-	out *bufio.Reader
-}
-
-func start(t *testing.T, role string, d *shiplap.Domain, arg int) *peer {
-	t.Helper()
-	p := &peer{t: t, cmd: exec.Command("/proc/self/exe")}
-	p.cmd.Env = append(os.Environ(), envPeer+"="+role, envBase+"="+baseOf(d), envArg+"="+strconv.Itoa(arg))
-	p.cmd.Stderr = os.Stderr
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	out, err := p.cmd.StdoutPipe()
-	ok(t, err)
-	p.out = bufio.NewReader(out)
-	p.in, err = p.cmd.StdinPipe()
-	ok(t, err)
-	ok(t, p.cmd.Start())
-	t.Cleanup(p.kill)
-	return p
-}
-
-// says waits for the next line.
-func (p *peer) says(want string) {
-	p.t.Helper()
-	if line, err := p.out.ReadString('\n'); line != want+"\n" {
-		p.t.Fatalf("the peer says %q (%v); %q is wanted", line, err, want)
-	}
-}
-
-func (p *peer) kill() {
-	if p.cmd.ProcessState == nil {
-		_ = p.cmd.Process.Kill()
-		_ = p.cmd.Wait()
-	}
-}
-
-// ends tells the peer to end and waits for it.
-func (p *peer) ends() {
-	p.t.Helper()
-	p.in.Close()
-	_, _ = io.Copy(io.Discard, p.out)
-	if err := p.cmd.Wait(); err != nil {
-		p.t.Errorf("a peer: %v", err)
-	}
-}
-
-func (p *peer) signal(s syscall.Signal) { _ = p.cmd.Process.Signal(s) }
-
-func say(a ...any) { os.Stdout.WriteString(fmt.Sprintln(a...)) }
-
-// stdinEnds is closed when the test wants the peer to end.
-func stdinEnds() <-chan struct{} {
-	stop := make(chan struct{})
-	go func() {
-		io.Copy(io.Discard, os.Stdin)
-		close(stop)
-	}()
-	return stop
-}
 
 // until calls f again and again until stdin ends.
 func until(stop <-chan struct{}, f func(i int) error) error {
@@ -102,32 +27,9 @@ func until(stop <-chan struct{}, f func(i int) error) error {
 	}
 }
 
-// roles of peers. An error ends one with status 1.
-var roles = map[string]func(d *shiplap.Domain, arg int) error{
+var roles = peertest.Roles[int]{
 	"add": adder, "write": writer, "publish": publisher, "hold": holder, "scribble": scribbler, "stopped writer": stoppedWriter,
 	"stopped publisher": stoppedPublisher, "change": changer, "replace": replacer,
-}
-
-// runPeer returns at once unless this process is a peer.
-func runPeer() {
-	role := os.Getenv(envPeer)
-	if role == "" {
-		return
-	}
-	arg, _ := strconv.Atoi(os.Getenv(envArg))
-	err := func() error {
-		d, err := shiplap.Join("", &shiplap.Options{Dir: os.Getenv(envBase)})
-		if err != nil {
-			return err
-		}
-		defer d.Close()
-		return roles[role](d, arg)
-	}()
-	if err != nil {
-		fmt.Fprintf(os.Stderr, "peer %q: %v\n", role, err)
-		os.Exit(1)
-	}
-	os.Exit(0)
 }
 
 // adder adds 1 to all counters, and after each to its own tally.
@@ -145,8 +47,8 @@ func adder(d *shiplap.Domain, arg int) error {
 	}
 	defer release()
 	mine = mine[3*arg:]
-	stop := stdinEnds()
-	say("going")
+	stop := peertest.StdinEnds()
+	peertest.Say("going")
 	return until(stop, func(int) error {
 		_, e1 := shared.Add(word, 1)
 		mine[0]++
@@ -164,8 +66,8 @@ func writer(d *shiplap.Domain, arg int) error {
 	if err != nil {
 		return err
 	}
-	stop := stdinEnds()
-	say("going")
+	stop := peertest.StdinEnds()
+	peertest.Say("going")
 	var x [1000]int
 	return until(stop, func(i int) error {
 		_ = filled(arg*1_000_000 + i)(x[:])
@@ -178,8 +80,8 @@ func publisher(d *shiplap.Domain, arg int) error {
 	if err != nil {
 		return err
 	}
-	stop := stdinEnds()
-	say("going")
+	stop := peertest.StdinEnds()
+	peertest.Say("going")
 	return until(stop, func(i int) error { return second(a.Publish(bg, filled(arg*1_000_000+i))) })
 }
 
@@ -190,8 +92,8 @@ func replacer(d *shiplap.Domain, arg int) error {
 		return err
 	}
 	src := make([]int, a.Len())
-	stop := stdinEnds()
-	say("going")
+	stop := peertest.StdinEnds()
+	peertest.Say("going")
 	return until(stop, func(i int) error {
 		_ = filled(arg*1_000_000 + i)(src)
 		return a.Replace(bg, src)
@@ -207,8 +109,8 @@ func holder(d *shiplap.Domain, _ int) error {
 	if err := v.Lock(bg); err != nil {
 		return err
 	}
-	stop := stdinEnds()
-	say("holding")
+	stop := peertest.StdinEnds()
+	peertest.Say("holding")
 	<-stop
 	return v.Unlock()
 }
@@ -219,9 +121,9 @@ func stoppedWriter(d *shiplap.Domain, _ int) error {
 	if err != nil {
 		return err
 	}
-	stop := stdinEnds()
+	stop := peertest.StdinEnds()
 	_, err = v.Update(bg, func(b *block) error {
-		say("inside")
+		peertest.Say("inside")
 		<-stop
 		*b = blockOf(b.n() + 1)
 		return nil
@@ -234,10 +136,10 @@ func stoppedPublisher(d *shiplap.Domain, _ int) error {
 	if err != nil {
 		return err
 	}
-	stop := stdinEnds()
+	stop := peertest.StdinEnds()
 	_, err = a.Publish(bg, func(f []int) error {
 		f[0] = -1
-		say("inside")
+		peertest.Say("inside")
 		<-stop
 		return filled(2)(f)
 	})
@@ -272,7 +174,7 @@ func scribbler(d *shiplap.Domain, arg int) error {
 		defer f.Close()
 		files = append(files, f)
 	}
-	say("going")
+	peertest.Say("going")
 	r := rand.New(rand.NewPCG(uint64(arg), 7))
 	for end := time.Now().Add(time.Duration(arg) * time.Millisecond); time.Now().Before(end); {
 		f := files[r.IntN(len(files))]

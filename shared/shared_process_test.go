@@ -10,6 +10,7 @@ import (
 
 	"github.com/shiplap-ipc/shiplap"
 	"github.com/shiplap-ipc/shiplap/internal/killtest"
+	"github.com/shiplap-ipc/shiplap/internal/peertest"
 	"github.com/shiplap-ipc/shiplap/shared"
 )
 
@@ -27,7 +28,7 @@ func TestTwoProcesses(t *testing.T) {
 	for i := range 50 {
 		ok(t, a.Set(float64(i), i, 1))
 	}
-	start(t, "change", d, 50).ends()
+	peertest.Start(t, d, "change", 50).Ends()
 	for i := range 50 {
 		if x, err := a.At(i, 1); err != nil || x != float64(2*i) {
 			t.Error(x, err)
@@ -38,22 +39,22 @@ func TestTwoProcesses(t *testing.T) {
 // hunt keeps peers of a role at work and kills one after the other, while check looks on.
 func hunt(t *testing.T, d *shiplap.Domain, role string, n int, check func()) (killed int) {
 	t.Helper()
-	peers := make([]*peer, n)
+	peers := make([]*peertest.Peer, n)
 	for i := range peers {
-		peers[i] = start(t, role, d, i)
-		peers[i].says("going")
+		peers[i] = peertest.Start(t, d, role, i)
+		peers[i].Says("going")
 	}
 	for end := time.Now().Add(roundOf()); time.Now().Before(end); killed++ {
 		for next := time.Now().Add(time.Duration(rand.IntN(20)) * time.Millisecond); time.Now().Before(next); {
 			check()
 		}
 		i := rand.IntN(n)
-		peers[i].kill()
-		peers[i] = start(t, role, d, i)
-		peers[i].says("going")
+		peers[i].Kill()
+		peers[i] = peertest.Start(t, d, role, i)
+		peers[i].Says("going")
 	}
 	for _, p := range peers {
-		p.ends()
+		p.Ends()
 	}
 	check()
 	return killed
@@ -207,9 +208,9 @@ func TestStopped(t *testing.T) {
 					t.Errorf("it is %d, %v; %d is wanted", n, err, want)
 				}
 			}
-			p := start(t, tt.role, d, 0)
-			p.says("inside")
-			p.signal(syscall.SIGSTOP)
+			p := peertest.Start(t, d, tt.role, 0)
+			p.Says("inside")
+			p.Stop()
 			for range 100 {
 				reads(1)
 			}
@@ -217,13 +218,13 @@ func TestStopped(t *testing.T) {
 			defer cancel()
 			is(t, "write beside a stopped writer", tt.write(ctx, 9), context.DeadlineExceeded)
 			reads(1)
-			p.signal(syscall.SIGCONT)
-			p.ends()
+			p.Signal(syscall.SIGCONT)
+			p.Ends()
 			reads(2)
 
-			p = start(t, tt.role, d, 0)
-			p.says("inside")
-			p.kill()
+			p = peertest.Start(t, d, tt.role, 0)
+			p.Says("inside")
+			p.Kill()
 			reads(2)
 			ok(t, killtest.Promptly("write after a death", func(ctx context.Context) error { return tt.write(ctx, 3) }))
 			reads(3)
@@ -234,13 +235,13 @@ func TestStopped(t *testing.T) {
 func TestLockOfTheDead(t *testing.T) {
 	d := domain(t)
 	v := value(t, d, "v", int64(1))
-	p := start(t, "hold", d, 0)
-	p.says("holding")
+	p := peertest.Start(t, d, "hold", 0)
+	p.Says("holding")
 	is(t, "held", v.TryLock(), shiplap.ErrBusy)
 	ok(t, second(shared.Add(v, 1))) // the lock is for those who take it
 	waits := make(chan error)
 	go func() { waits <- v.Lock(soon(t)) }()
-	p.kill()
+	p.Kill()
 	is(t, "after its holder died", <-waits, shiplap.ErrOwnerDied)
 	if s, err := v.Stats(); err != nil || !s.Lock.Damaged || s.Lock.Recoveries != 1 {
 		t.Errorf("%+v %v", s, err)

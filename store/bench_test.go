@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/shiplap-ipc/shiplap"
+	"github.com/shiplap-ipc/shiplap/internal/peertest"
 )
 
 const benchKeys = 100_000
@@ -100,8 +101,8 @@ func init() {
 		if set == 1 {
 			f = setting(s, benchNames())
 		}
-		say("ready")
-		for hear()() != "" {
+		peertest.Say("ready")
+		for peertest.Hear() != "" {
 			r, err := rates(f)
 			if err != nil {
 				return err
@@ -110,7 +111,7 @@ func init() {
 			if err != nil {
 				return err
 			}
-			say("rates", string(b))
+			peertest.Say("rates", string(b))
 		}
 		return nil
 	}
@@ -168,9 +169,9 @@ func BenchmarkProcesses(b *testing.B) {
 				f = setting(s, keys)
 			}
 			m := mapOf(keys, set == 1)
-			peers := []*peer{start(b, d, "rate", set), start(b, d, "rate", set)}
+			peers := []*peertest.Peer{peertest.Start(b, d, "rate", set), peertest.Start(b, d, "rate", set)}
 			for _, p := range peers {
-				p.says(0, "ready")
+				p.Says("ready")
 			}
 			var one, two, base float64
 			for round := 1; b.Loop(); round++ {
@@ -182,10 +183,10 @@ func BenchmarkProcesses(b *testing.B) {
 				base = max(base, best(r))
 				both := make([]map[int64]float64, len(peers))
 				for _, p := range peers {
-					p.tell("go")
+					p.Tell("go")
 				}
 				for i, p := range peers {
-					ok(b, json.Unmarshal([]byte(p.says(round, "rates")), &both[i]))
+					ok(b, json.Unmarshal([]byte(p.Reports("rates")), &both[i]))
 				}
 				two = max(two, best(both...))
 			}

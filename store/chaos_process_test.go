@@ -14,6 +14,7 @@ import (
 	"github.com/anishathalye/porcupine"
 
 	"github.com/shiplap-ipc/shiplap"
+	"github.com/shiplap-ipc/shiplap/internal/peertest"
 )
 
 // record is one operation of a peer: written before it, with Ret 0, and after it.
@@ -49,11 +50,7 @@ func init() {
 		if err != nil {
 			return err
 		}
-		stop := make(chan struct{})
-		go func() {
-			hear()()
-			close(stop)
-		}()
+		stop := peertest.StdinEnds()
 		rng := rand.New(rand.NewPCG(uint64(id), 0))
 		for n := 0; ; n++ {
 			select {
@@ -80,11 +77,11 @@ func randomOperation(s *Store, rng *rand.Rand, id, n int) error {
 		if err != nil {
 			return err
 		}
-		say(string(b))
+		peertest.Say(string(b))
 		r.Err = errName(f())
 		r.Ret = time.Now().UnixNano()
 		b, err = json.Marshal(r)
-		say(string(b))
+		peertest.Say(string(b))
 		return err
 	}
 	switch k := rng.IntN(20); {
@@ -180,11 +177,9 @@ var keyModel = porcupine.Model{
 }
 
 // inside reports whether the last that a peer wrote is the beginning of an operation.
-func (p *peer) inside() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	n := len(p.lines)
-	return n > 0 && !strings.Contains(p.lines[n-1], `"ret":`)
+func inside(p *peertest.Peer) bool {
+	said := p.Said()
+	return len(said) > 0 && !strings.Contains(said[len(said)-1], `"ret":`)
 }
 
 // history pairs what a peer wrote before and after each operation.
@@ -217,8 +212,8 @@ func TestHistories(t *testing.T) {
 	d := domain(t)
 	s := create(t, d, &Options{MaxBytes: 256 << 10})
 	watched := s.Watch(bg, "*", nil)
-	var peers []*peer
-	hire := func() { peers = append(peers, start(t, d, "random operations", len(peers)+1)) }
+	var peers []*peertest.Peer
+	hire := func() { peers = append(peers, peertest.Start(t, d, "random operations", len(peers)+1)) }
 	for range many {
 		hire()
 	}
@@ -232,31 +227,31 @@ func TestHistories(t *testing.T) {
 		i := rand.IntN(len(living))
 		p := peers[living[i]]
 		if rand.IntN(3) == 0 {
-			p.signal(syscall.SIGSTOP)
-			time.AfterFunc(time.Duration(rand.IntN(50))*time.Millisecond, func() { p.signal(syscall.SIGCONT) })
+			p.Signal(syscall.SIGSTOP)
+			time.AfterFunc(time.Duration(rand.IntN(50))*time.Millisecond, func() { p.Signal(syscall.SIGCONT) })
 			stops++
 			continue
 		}
 		for range 100 { // rather in the middle of an operation
-			if p.inside() {
+			if inside(p) {
 				break
 			}
 			time.Sleep(20 * time.Microsecond)
 		}
-		p.kill()
+		p.Kill()
 		kills++
 		living[i] = len(peers)
 		hire()
 	}
 	for _, i := range living {
-		peers[i].signal(syscall.SIGCONT)
-		peers[i].in.Close()
+		peers[i].Signal(syscall.SIGCONT)
+		peers[i].CloseStdin()
 	}
 	var ops []porcupine.Operation
 	unknown := 0
 	for i, p := range peers {
-		_ = p.wait()
-		h := history(t, i, p.all())
+		_ = p.Wait()
+		h := history(t, i, p.Lines())
 		if n := len(h); n > 0 && h[n-1].Return == 1<<63-1 {
 			unknown++
 		}

@@ -1,20 +1,27 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"testing"
 
 	"github.com/shiplap-ipc/shiplap"
 	"github.com/shiplap-ipc/shiplap/internal/killtest"
 	"github.com/shiplap-ipc/shiplap/internal/leaktest"
+	"github.com/shiplap-ipc/shiplap/internal/peertest"
 )
 
 // TestMain is victim, peer or test run; the latter must leave nothing behind.
 func TestMain(m *testing.M) {
 	killtest.RunVictim(scenarios()...)
-	runPeer()
+	roles.Run(&shiplap.Options{NoSweep: true})
 	leaktest.Main(m)
 }
+
+var bg = context.Background()
+
+// roles of peers stand beside their tests.
+var roles = peertest.Roles[int]{}
 
 func ok(t testing.TB, errs ...error) {
 	t.Helper()

@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -16,6 +15,7 @@ import (
 	"github.com/shiplap-ipc/shiplap"
 	"github.com/shiplap-ipc/shiplap/internal/killtest"
 	"github.com/shiplap-ipc/shiplap/internal/mem"
+	"github.com/shiplap-ipc/shiplap/internal/peertest"
 )
 
 func init() {
@@ -28,8 +28,8 @@ func init() {
 		if err != nil {
 			return err
 		}
-		say("held")
-		hear()()
+		peertest.Say("held")
+		peertest.Hear()
 		return errors.Join(l.Unlock(), s.Close())
 	}
 	roles["set for ever"] = func(d *shiplap.Domain, _ int) error {
@@ -37,7 +37,7 @@ func init() {
 		if err != nil {
 			return err
 		}
-		say("setting")
+		peertest.Say("setting")
 		for i := 0; ; i++ {
 			if _, err := s.Set(bg, strconv.Itoa(i%100), make([]byte, i%300)); err != nil {
 				return err
@@ -50,12 +50,12 @@ func init() {
 			return err
 		}
 		events := s.Watch(bg, "a*", nil)
-		say("watching")
+		peertest.Say("watching")
 		for e, err := range events {
 			if err != nil {
 				return err
 			}
-			say(e.Key, string(e.Value), e.Deleted)
+			peertest.Say(e.Key, string(e.Value), e.Deleted)
 			if e.Deleted {
 				break
 			}
@@ -67,7 +67,7 @@ func init() {
 		if err != nil {
 			return nil
 		}
-		say("begun")
+		peertest.Say("begun")
 		rng := rand.New(rand.NewPCG(uint64(seed), 0))
 		for end := time.Now().Add(time.Duration(seed) * time.Millisecond); time.Now().Before(end); {
 			ctx, cancel := context.WithTimeout(bg, 5*time.Millisecond)
@@ -92,7 +92,7 @@ func init() {
 			cancel()
 		}
 		_ = s.Close()
-		say("done")
+		peertest.Say("done")
 		return nil
 	}
 }
@@ -101,8 +101,8 @@ func init() {
 func TestKeyLockOfTheDead(t *testing.T) {
 	d := domain(t)
 	s := create(t, d, nil)
-	p := start(t, d, "lock and hold", 0)
-	p.says(0, "held")
+	p := peertest.Start(t, d, "lock and hold", 0)
+	p.Says("held")
 	_, err := s.TryLock("a")
 	is(t, err, shiplap.ErrBusy)
 	waits := make(chan error, 1)
@@ -113,7 +113,7 @@ func TestKeyLockOfTheDead(t *testing.T) {
 		}
 		waits <- err
 	}()
-	p.kill()
+	p.Kill()
 	is(t, <-waits, shiplap.ErrOwnerDied)
 	l, err := s.TryLock("a")
 	is(t, err, shiplap.ErrOwnerDied)
@@ -126,14 +126,13 @@ func TestKeyLockOfTheDead(t *testing.T) {
 func TestStoppedWriter(t *testing.T) {
 	d := domain(t)
 	s := create(t, d, nil)
-	p := start(t, d, "set for ever", 0)
-	p.says(0, "setting")
+	p := peertest.Start(t, d, "set for ever", 0)
+	p.Says("setting")
 	runtime.LockOSThread() // Promptly counts the time that this thread waited for a CPU
 	defer runtime.UnlockOSThread()
 	held := 0
 	for range 200 {
-		p.signal(syscall.SIGSTOP)
-		waitStopped(t, p)
+		p.Stop()
 		st, err := s.Stats()
 		ok(t, err)
 		ok(t, killtest.Promptly("reading", func(ctx context.Context) error {
@@ -154,48 +153,32 @@ func TestStoppedWriter(t *testing.T) {
 		} else {
 			ok(t, err)
 		}
-		p.signal(syscall.SIGCONT)
+		p.Signal(syscall.SIGCONT)
 		if held > 3 {
 			break
 		}
 	}
 	t.Logf("stopped with the lock %d times", held)
-	p.kill()
+	p.Kill()
 	ok(t, killtest.Promptly("writing", func(ctx context.Context) error {
 		_, err := s.Set(ctx, "mine", nil)
 		return err
 	}), s.Check(bg))
 }
 
-// waitStopped waits until the kernel says that a process is stopped.
-func waitStopped(t *testing.T, p *peer) {
-	t.Helper()
-	for {
-		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
-		ok(t, err)
-		var pid int
-		var comm, state string
-		fmt.Sscan(string(b), &pid, &comm, &state)
-		if state == "T" {
-			return
-		}
-		time.Sleep(100 * time.Microsecond)
-	}
-}
-
 func TestWatchFromAnotherProcess(t *testing.T) {
 	d := domain(t)
 	s := create(t, d, nil)
-	p := start(t, d, "tell of changes", 0)
-	p.says(0, "watching")
+	p := peertest.Start(t, d, "tell of changes", 0)
+	p.Says("watching")
 	_, err := s.Set(bg, "b", nil)
 	ok(t, err)
 	_, err = s.Set(bg, "a1", []byte("x"))
 	ok(t, err)
-	p.says(1, "a1 x false")
+	p.Says("a1 x false")
 	ok(t, s.Delete(bg, "a1"))
-	p.says(2, "a1  true")
-	ok(t, p.wait())
+	p.Says("a1  true")
+	ok(t, p.Wait())
 }
 
 // TestHostileNeighbour: whatever somebody writes into the store's memory while others use it, they get errors.
@@ -211,14 +194,14 @@ func TestHostileNeighbour(t *testing.T) {
 			_, err := s.Set(bg, strconv.Itoa(i), make([]byte, i))
 			ok(t, err)
 		}
-		peers := []*peer{start(t, d, "everything", 700), start(t, d, "everything", 701)}
+		peers := []*peertest.Peer{peertest.Start(t, d, "everything", 700), peertest.Start(t, d, "everything", 701)}
 		for _, p := range peers {
-			p.says(0, "begun")
+			p.Says("begun")
 		}
 		done := make(chan struct{})
 		go func() {
 			for _, p := range peers {
-				<-p.done
+				p.Lines()
 			}
 			close(done)
 		}()
@@ -246,10 +229,10 @@ func TestHostileNeighbour(t *testing.T) {
 		}
 		ok(t, f.Close())
 		for _, p := range peers {
-			if err := p.wait(); err != nil {
+			if err := p.Wait(); err != nil {
 				t.Errorf("round %d: %v", round, err)
 			}
-			p.says(1, "done")
+			p.Says("done")
 		}
 	}
 }

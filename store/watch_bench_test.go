@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/shiplap-ipc/shiplap"
+	"github.com/shiplap-ipc/shiplap/internal/peertest"
 	"github.com/shiplap-ipc/shiplap/queue"
 )
 
@@ -18,7 +19,7 @@ func init() {
 			return err
 		}
 		events := s.Watch(bg, "there", nil)
-		say("ready")
+		peertest.Say("ready")
 		for e, err := range events {
 			if err != nil || e.Deleted {
 				return errors.Join(err, s.Close())
@@ -38,7 +39,7 @@ func init() {
 		if err != nil {
 			return err
 		}
-		say("ready")
+		peertest.Say("ready")
 		for b, err := range there.All(bg) {
 			if err == nil {
 				err = back.Put(bg, b)
@@ -61,9 +62,9 @@ func BenchmarkWatch(b *testing.B) {
 	ok(b, err)
 	defer there.Close()
 	defer back.Close()
-	watcher, echo := start(b, d, "echo changes", 0), start(b, d, "echo messages", 0)
-	watcher.says(0, "ready")
-	echo.says(0, "ready")
+	watcher, echo := peertest.Start(b, d, "echo changes", 0), peertest.Start(b, d, "echo messages", 0)
+	watcher.Says("ready")
+	echo.Says("ready")
 	var viaStore, viaQueue []time.Duration
 	events := s.Watch(bg, "back", nil)
 	msg, n := make([]byte, 64), uint64(0)
@@ -91,7 +92,7 @@ func BenchmarkWatch(b *testing.B) {
 			viaQueue = append(viaQueue, time.Since(begin)/2)
 		}
 	}
-	ok(b, s.Delete(bg, "there"), there.CloseQueue(), watcher.wait(), echo.wait())
+	ok(b, s.Delete(bg, "there"), there.CloseQueue(), watcher.Wait(), echo.Wait())
 	slices.Sort(viaStore)
 	slices.Sort(viaQueue)
 	for _, p := range []struct {

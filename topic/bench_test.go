@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/shiplap-ipc/shiplap"
+	"github.com/shiplap-ipc/shiplap/internal/peertest"
 	"github.com/shiplap-ipc/shiplap/topic"
 )
 
@@ -18,8 +19,8 @@ func benchPublish(_ *shiplap.Domain, r *topic.Raw, arg int) error {
 		return err
 	}
 	defer p.Close()
-	say("here")
-	<-stdinEnds()
+	peertest.Say("here")
+	<-peertest.StdinEnds()
 	b := make([]byte, 64)
 	for range arg {
 		if err := p.Publish(bg, b); err != nil {
@@ -36,14 +37,14 @@ func benchReceive(_ *shiplap.Domain, r *topic.Raw, _ int) error {
 		return err
 	}
 	defer s.Close()
-	say("here")
+	peertest.Say("here")
 	b, err := s.Receive(bg, nil)
 	from := time.Now()
 	n := 0
 	for ; err == nil; n++ {
 		b, err = s.Receive(bg, b[:0])
 	}
-	say(n, time.Since(from).Nanoseconds())
+	peertest.Say(n, time.Since(from).Nanoseconds())
 	return nil
 }
 
@@ -52,28 +53,28 @@ func BenchmarkTwoSubscribers(b *testing.B) {
 	for _, subs := range []int{1, 2} {
 		b.Run(fmt.Sprintf("subscribers=%d", subs), func(b *testing.B) {
 			d, _ := raw(b, nil)
-			p := start(b, "bench publish", d, b.N)
-			p.says(0, "here")
-			var all []*peer
+			p := peertest.Start(b, d, "bench publish", b.N)
+			p.Says("here")
+			var all []*peertest.Peer
 			for range subs {
-				s := start(b, "bench receive", d, 0)
-				s.says(0, "here")
+				s := peertest.Start(b, d, "bench receive", 0)
+				s.Says("here")
 				all = append(all, s)
 			}
 			b.ResetTimer()
-			p.in.Close()
+			p.CloseStdin()
 			least := 0.0
 			for i, s := range all {
-				n, ns, _ := strings.Cut(s.line(1), " ")
+				n, ns, _ := strings.Cut(s.Line(), " ")
 				k, _ := strconv.ParseFloat(n, 64)
 				t, _ := strconv.ParseFloat(ns, 64)
 				if rate := k / t * 1e3; i == 0 || rate < least {
 					least = rate
 				}
-				ok(b, s.wait())
+				ok(b, s.Wait())
 			}
 			b.ReportMetric(least, "M/s")
-			ok(b, p.wait())
+			ok(b, p.Wait())
 		})
 	}
 }

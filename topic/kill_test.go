@@ -14,6 +14,7 @@ import (
 
 	"github.com/shiplap-ipc/shiplap"
 	"github.com/shiplap-ipc/shiplap/internal/killtest"
+	"github.com/shiplap-ipc/shiplap/internal/peertest"
 	"github.com/shiplap-ipc/shiplap/topic"
 )
 
@@ -343,7 +344,7 @@ func (w *world) others(t *killtest.Trial, closed bool) error {
 }
 
 func readTook(d *shiplap.Domain) (took []int, err error) {
-	b, err := os.ReadFile(filepath.Join(baseOf(d), tookFile))
+	b, err := os.ReadFile(filepath.Join(peertest.Base(d), tookFile))
 	for ; len(b) >= 8; b = b[8:] {
 		took = append(took, int(binary.LittleEndian.Uint64(b)))
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/shiplap-ipc/shiplap"
 	"github.com/shiplap-ipc/shiplap/internal/mem"
+	"github.com/shiplap-ipc/shiplap/internal/peertest"
 	"github.com/shiplap-ipc/shiplap/topic"
 )
 
@@ -32,18 +33,18 @@ func TestKillsAtRandom(t *testing.T) {
 	d, r := raw(t, &topic.Options{Capacity: 1 << 14, Subscribers: 32})
 	type worker struct {
 		role   string
-		p      *peer
+		p      *peertest.Peer
 		serial int
 	}
 	serial := 0
 	hire := func(role string) *worker {
 		serial++
-		return &worker{role, start(t, role, d, serial), serial}
+		return &worker{role, peertest.Start(t, d, role, serial), serial}
 	}
 	var steady []*worker // they live from the first message to the last
 	for range 3 {
 		w := hire("receive")
-		w.p.says(0, "here")
+		w.p.Says("here")
 		steady = append(steady, w)
 	}
 	var workers, ended []*worker
@@ -55,20 +56,20 @@ func TestKillsAtRandom(t *testing.T) {
 		time.Sleep(time.Duration(5+rand.IntN(40)) * time.Millisecond)
 		i := rand.IntN(len(workers))
 		w := workers[i]
-		w.p.kill()
+		w.p.Kill()
 		killed[w.role]++
 		ended = append(ended, w)
 		workers[i] = hire(w.role)
 	}
 	finish := func(w *worker) {
-		stuck := time.AfterFunc(20*time.Second, func() { t.Errorf("%s does not end", w.role); w.p.cmd.Process.Kill() })
+		stuck := time.AfterFunc(20*time.Second, func() { t.Errorf("%s does not end", w.role); w.p.Signal(syscall.SIGKILL) })
 		defer stuck.Stop()
-		if err := w.p.wait(); err != nil {
-			t.Errorf("%s: %v", w.role, err)
+		if err := w.p.Wait(); err != nil {
+			t.Error(err)
 		}
 	}
 	for _, w := range workers {
-		w.p.in.Close()
+		w.p.CloseStdin()
 		if w.role == "publish" {
 			finish(w)
 		}
@@ -81,14 +82,14 @@ func TestKillsAtRandom(t *testing.T) {
 	}
 	reported, count := map[int]int{}, 0 // the last of each publisher
 	for _, w := range append(ended, workers...) {
-		if n := w.p.numbers(); w.role == "publish" {
+		if n := w.p.Numbers(); w.role == "publish" {
 			reported[w.serial] = len(n)
 			count += len(n)
 		}
 	}
 	check := func(w *worker, whole bool) {
 		next := map[int]int{}
-		for _, n := range w.p.numbers() {
+		for _, n := range w.p.Numbers() {
 			by, i := n/1_000_000, n%1_000_000
 			if at, seen := next[by]; seen && i != at || whole && !seen && i != 0 {
 				t.Fatalf("%s %d: message %d of publisher %d, %d is next", w.role, w.serial, i, by, at)
@@ -118,36 +119,36 @@ func TestKillsAtRandom(t *testing.T) {
 // TestOverwriteUnderLoad: however fast publishers are, what a subscriber got and what it missed add up.
 func TestOverwriteUnderLoad(t *testing.T) {
 	d, r := raw(t, &topic.Options{Capacity: 1 << 14, Policy: topic.Overwrite})
-	var subs []*peer
+	var subs []*peertest.Peer
 	for range 2 {
-		p := start(t, "receive", d, 0)
-		p.says(0, "here")
+		p := peertest.Start(t, d, "receive", 0)
+		p.Says("here")
 		subs = append(subs, p)
 	}
-	guest := start(t, "come and go", d, 1)
-	guest.says(0, "here")
+	guest := peertest.Start(t, d, "come and go", 1)
+	guest.Says("here")
 	n := 0
 	for end := time.Now().Add(roundOf(t) / 3); time.Now().Before(end); n++ {
 		ok(t, r.Publish(bg, message(n, 16+n%200)))
 	}
 	ok(t, r.CloseTopic())
 	for _, p := range subs {
-		p.says(1, fmt.Sprint(n))
-		ok(t, p.wait())
+		p.Says(fmt.Sprint(n))
+		ok(t, p.Wait())
 	}
-	guest.in.Close()
-	ok(t, guest.wait())
+	guest.CloseStdin()
+	ok(t, guest.Wait())
 	t.Logf("%d messages", n)
 }
 
 // TestStoppedAndDead: a stopped subscriber blocks, and is named; killed, it does not.
 func TestStoppedAndDead(t *testing.T) {
 	d, r := raw(t, &topic.Options{Capacity: 4096})
-	p := start(t, "subscribe", d, 1)
-	p.says(0, "here")
+	p := peertest.Start(t, d, "subscribe", 1)
+	p.Says("here")
 	ok(t, r.Publish(bg, message(0, 64)))
-	p.says(1, "received")
-	p.stop()
+	p.Says("received")
+	p.Stop()
 	n := 1
 	for ; ; n++ {
 		if err := r.TryPublish(message(n, 64)); err == shiplap.ErrFull {
@@ -161,8 +162,8 @@ func TestStoppedAndDead(t *testing.T) {
 	}
 	st, err := r.Stats()
 	ok(t, err)
-	if s := st.Slowest; s == nil || s.Pid != p.cmd.Process.Pid || !s.Alive || int(s.Lag) != n-1 || int(s.LagBytes) != 80*(n-1) || s.Received != 1 {
-		t.Errorf("%d published, pid %d: %+v, %+v", n, p.cmd.Process.Pid, st, st.Slowest)
+	if s := st.Slowest; s == nil || s.Pid != p.Pid() || !s.Alive || int(s.Lag) != n-1 || int(s.LagBytes) != 80*(n-1) || s.Received != 1 {
+		t.Errorf("%d published, pid %d: %+v, %+v", n, p.Pid(), st, st.Slowest)
 	}
 	ctx, cancel := context.WithTimeout(bg, 300*time.Millisecond)
 	defer cancel()
@@ -172,7 +173,7 @@ func TestStoppedAndDead(t *testing.T) {
 	if !eventually(func() bool { now, err := r.Stats(); ok(t, err); return now.PublishWaits > st.PublishWaits+1 }) {
 		t.Fatal("it does not wait")
 	}
-	p.signal(syscall.SIGKILL)
+	p.Signal(syscall.SIGKILL)
 	ok(t, <-got)
 	for range 200 {
 		n++
@@ -186,27 +187,28 @@ func TestStoppedAndDead(t *testing.T) {
 // TestStoppedGoesOn: what was published while it was stopped is all there.
 func TestStoppedGoesOn(t *testing.T) {
 	d, r := raw(t, &topic.Options{Capacity: 4096})
-	p := start(t, "subscribe", d, 0)
-	p.says(1, "received")
-	p.stop()
+	p := peertest.Start(t, d, "subscribe", 0)
+	p.Says("here")
+	p.Says("received")
+	p.Stop()
 	n := 0
 	for r.TryPublish(message(n, 64)) == nil {
 		n++
 	}
-	p.signal(syscall.SIGCONT)
-	p.in.Close()
+	p.Signal(syscall.SIGCONT)
+	p.CloseStdin()
 	for ; n < 500; n++ {
 		ok(t, r.Publish(soon(t), message(n, 64)))
 	}
 	ok(t, r.CloseTopic())
-	ok(t, p.wait())
-	for i, k := range p.numbers() {
+	ok(t, p.Wait())
+	for i, k := range p.Numbers() {
 		if i != k {
 			t.Fatalf("message %d comes as number %d", k, i)
 		}
 	}
-	if len(p.numbers()) != n {
-		t.Errorf("%d of %d", len(p.numbers()), n)
+	if len(p.Numbers()) != n {
+		t.Errorf("%d of %d", len(p.Numbers()), n)
 	}
 }
 
@@ -214,18 +216,18 @@ func TestStoppedGoesOn(t *testing.T) {
 func TestDeadPublisher(t *testing.T) {
 	d, r := raw(t, nil)
 	s := subscribe(t, r, 0)
-	p := start(t, "hold", d, 0)
-	p.says(0, "holding")
-	p.stop()
+	p := peertest.Start(t, d, "hold", 0)
+	p.Says("holding")
+	p.Stop()
 	is(t, "while it is stopped", r.TryPublish(nil), shiplap.ErrBusy)
 	locks, err := d.Locks("t")
 	ok(t, err)
-	if len(locks) != 1 || locks[0].Lock != "publisher" || locks[0].Holder == nil || locks[0].Holder.Pid != p.cmd.Process.Pid {
+	if len(locks) != 1 || locks[0].Lock != "publisher" || locks[0].Holder == nil || locks[0].Holder.Pid != p.Pid() {
 		t.Errorf("%+v", locks)
 	}
 	got := make(chan error)
 	go func() { got <- r.Publish(soon(t), message(2, 100)) }()
-	p.kill()
+	p.Kill()
 	ok(t, <-got)
 	for i := 1; i <= 2; i++ {
 		b, err := s.Receive(soon(t), nil)
@@ -318,8 +320,8 @@ func TestTruncatedUnderUse(t *testing.T) {
 func TestScribbler(t *testing.T) {
 	for _, policy := range []topic.Policy{topic.Block, topic.Overwrite} {
 		d, r := raw(t, &topic.Options{Capacity: 4096, Policy: policy, Subscribers: 4})
-		p := start(t, "scribble", d, int(roundOf(t)/time.Millisecond)/4)
-		p.says(0, "going")
+		p := peertest.Start(t, d, "scribble", int(roundOf(t)/time.Millisecond)/4)
+		p.Says("going")
 		stop := make(chan struct{})
 		ended := make(chan struct{}, 3)
 		for k := range 3 {
@@ -346,7 +348,7 @@ func TestScribbler(t *testing.T) {
 				}
 			}()
 		}
-		ok(t, p.wait())
+		ok(t, p.Wait())
 		close(stop)
 		for range 3 {
 			select {
