@@ -91,7 +91,7 @@ func is(t testing.TB, err, want error) {
 
 // limit is how long a test may wait for what has to happen.
 func limit(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(bg, 30*time.Second)
+	ctx, cancel := context.WithTimeout(bg, 2*time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }

@@ -28,7 +28,8 @@
 // victim's runtime are held still meanwhile (they are let go when the main thread blocks in a system call, as it
 // may be waiting for one of them), which keeps the number of instructions the same from run to run. A system call
 // is one step. The binary is the production build, without instrumentation; under the race detector Run skips.
-// The victim runs with GOMAXPROCS=1 and without garbage collection and asynchronous preemption; it sees all CPUs.
+// The victim runs with GOMAXPROCS=1 and without garbage collection and asynchronous preemption; it sees all CPUs. It does
+// not register for membarrier, which others do when they are 20 ms old: its release stores are full fences.
 //
 // # Which steps
 //

@@ -6,6 +6,8 @@ import (
 	"runtime"
 	"syscall"
 	"testing"
+
+	"github.com/shiplap-ipc/shiplap/internal/mem"
 )
 
 // How the parent tells the victim what to be.
@@ -24,9 +26,11 @@ const (
 )
 
 func init() {
-	// The main goroutine is the traced one, so it must stay on the main thread. Only init can see to that.
+	// The main goroutine is the traced one, so it must stay on the main thread. Only init can see to that. And the way
+	// through the operation must not depend on how long the victim has lived.
 	if os.Getenv(envVictim) != "" {
 		runtime.LockOSThread()
+		mem.StayUnregistered()
 	}
 }
 

@@ -23,7 +23,7 @@ const registerAfter = 20 * time.Millisecond
 
 // setupAsymmetric registers, once and later.
 var setupAsymmetric = sync.OnceFunc(func() {
-	if !plainRelease {
+	if !plainRelease || unregistered.Load() {
 		return
 	}
 	time.AfterFunc(registerAfter, func() {
@@ -32,6 +32,12 @@ var setupAsymmetric = sync.OnceFunc(func() {
 		}
 	})
 })
+
+var unregistered atomic.Bool
+
+// StayUnregistered keeps this process from taking part, if it is called before memory is mapped: release stores stay full fences. Package
+// killtest counts instructions; they must not depend on when a timer fires.
+func StayUnregistered() { unregistered.Store(true) }
 
 // Heavy orders the caller's earlier stores before its later loads, also against peers that publish
 // with StoreRelease.
