@@ -59,7 +59,10 @@ func TestEveryCallCanBeCancelled(t *testing.T) {
 	l, err := s.Lock(bg, "locked")
 	ok(t, err)
 	me := s.obj.Space.Table.Self()
-	locks := []int{table.WriterLock, table.BindingLock}
+	locks := []int{table.BindingLock}
+	for i := range table.MaxStripes {
+		locks = append(locks, table.WriterLock(i))
+	}
 	for _, off := range locks {
 		s.obj.Ctl.U32(off).Store(me) // a living process that does not let go
 	}

@@ -15,12 +15,14 @@
 //
 // # Changes
 //
-// Each change has a revision of its own, a number that only grows; an entry carries that of its last change.
+// Each change has a revision. Those of a key only grow, and an entry carries that of its last change; those of different keys
+// say nothing about their order.
 // Update and DeleteRev change a key only if nobody else did; Create only if it has no value; Add counts. An entry may
 // expire. What has expired does not exist; its memory comes back, little by little, with later changes.
 //
-// A change takes the writers' lock for the time that it takes to copy the value: who is stopped in that time holds up
-// other writers, but no reader.
+// A store is divided by keys into up to eight parts, each with a writers' lock; a change takes one of them for the time that it takes to
+// copy the value. Who is stopped in that time holds up other writers of that part, or of all if memory was just taken or freed,
+// but no reader. Stores of few keys, and those made with Evict, have one part.
 //
 // # Memory
 //

@@ -22,7 +22,7 @@ func open(name string) (s *store.Store, done func()) {
 	if err != nil {
 		panic(err)
 	}
-	s, err = store.Create(d, name, &store.Options{MaxBytes: 1 << 20, Ephemeral: true})
+	s, err = store.Create(d, name, &store.Options{MaxBytes: 1 << 20, Keys: 100, Ephemeral: true})
 	if err != nil {
 		panic(err)
 	}

@@ -27,7 +27,7 @@ const (
 type Entry struct {
 	Key      string
 	Value    []byte
-	Revision uint64    // of its last change
+	Revision uint64    // of its last change, among those of the key
 	Expires  time.Time // zero: never
 	Format   Format
 }
@@ -44,7 +44,7 @@ func timeOf(ns int64) time.Time {
 }
 
 // Get returns the value of a key; shiplap.ErrNotExist if it has none. It waits for nobody: it sees the last value that
-// was committed. Only where others change what stands beside the key faster than it can be copied does it take the writers' lock; shiplap.ErrBusy
+// was committed. Only where others change what stands beside the key faster than it can be copied does it take a writers' lock; shiplap.ErrBusy
 // says that it got neither for ten seconds.
 func (s *Store) Get(key string) ([]byte, error) {
 	b, err := s.Append(nil, key)
@@ -199,7 +199,7 @@ func (s *Store) Len() (n int, err error) {
 	return n, err
 }
 
-// Revision is the number of the last change.
+// Revision is the number of changes so far.
 func (s *Store) Revision() (rev uint64, err error) {
 	err = s.call(func() error {
 		rev = s.t.Revision()
@@ -209,14 +209,14 @@ func (s *Store) Revision() (rev uint64, err error) {
 }
 
 // All returns the entries whose keys begin with prefix, sorted, all as they were at one moment. Only if the store
-// changes all the time it takes the writers' lock for that.
+// changes all the time it takes the writers' locks for that.
 func (s *Store) All(ctx context.Context, prefix string) ([]Entry, error) {
 	return s.all(ctx, prefix, true)
 }
 
 func (s *Store) all(ctx context.Context, prefix string, values bool) (all []Entry, err error) {
 	err = s.call(func() error {
-		some, _, err := s.t.All(ctx, prefix, values)
+		some, err := s.t.All(ctx, prefix, values)
 		all = make([]Entry, len(some))
 		for i, e := range some {
 			all[i] = entryOf(e)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/shiplap-ipc/shiplap"
 	"github.com/shiplap-ipc/shiplap/internal/killtest"
+	"github.com/shiplap-ipc/shiplap/internal/table"
 )
 
 // sets is a Set, and its effect.
@@ -81,6 +82,18 @@ func expired(w *world) error {
 	return nil
 }
 
+// expire is expired, and nothing is changed since.
+func expire(w *world) error {
+	end := time.Now().Add(4 * time.Millisecond)
+	for i := range 6 {
+		if err := w.set("old"+strconv.Itoa(i), text("o", 100*i), ExpireAt(end)); err != nil {
+			return err
+		}
+	}
+	time.Sleep(time.Until(end))
+	return nil
+}
+
 // fills leaves no room.
 func fills(w *world) error {
 	for i := 0; ; i++ {
@@ -88,6 +101,20 @@ func fills(w *world) error {
 			return nil
 		} else if err != nil || i > 500 {
 			return fmt.Errorf("%d entries: %w", i, err)
+		}
+	}
+}
+
+// spareElsewhere leaves no room but a block that is spare for keys that are changed with another lock than a key's.
+func spareElsewhere(key string) func(w *world) error {
+	return func(w *world) error {
+		if err := fills(w); err != nil {
+			return err
+		}
+		for i := 0; ; i++ {
+			if old := "fill" + strconv.Itoa(i); w.stripe(old) != w.stripe(key) {
+				return w.st.Delete(bg, old)
+			}
 		}
 	}
 }
@@ -112,6 +139,7 @@ func scenes() []scene {
 	setNew, newEffect := sets("a", 100)
 	setSame, sameEffect := sets("a", 100)
 	setLarge, largeEffect := sets("a", 1000)
+	setFill, fillEffect := sets("a", 300)
 	setTTL, ttlEffect := sets("a", 100, TTL(time.Hour))
 	recover, recoverEffect := recovers("b", 100)
 	recoverSame, recoverSameEffect := recovers("a", 100)
@@ -123,7 +151,7 @@ func scenes() []scene {
 		{name: "Set, same size", setup: has("a", 100), op: setSame, effect: sameEffect, recover: recoverSame, again: recoverSameEffect},
 		{name: "Set, between free blocks", setup: holes, op: setLarge, effect: largeEffect, recover: recover, again: recoverEffect},
 		{name: "Set, with a time", setup: has("a", 300), op: setTTL, effect: ttlEffect, recover: recover, again: recoverEffect, slow: true},
-		{name: "Set, others have expired", setup: all(expired, has("a", 100)), op: setSame, effect: sameEffect},
+		{name: "Set, others have expired", setup: all(has("a", 100), expire), op: setSame, effect: sameEffect},
 		{name: "Set, overflow", setup: fillsBucket("a"), op: setNew, effect: newEffect, recover: recover, again: recoverEffect},
 		{name: "Set, growing", opt: Options{MaxBytes: 128 << 10, first: 8 << 10},
 			setup: fillReserved, op: setLarge, effect: largeEffect, recover: recover, again: recoverEffect},
@@ -134,6 +162,7 @@ func scenes() []scene {
 				}
 				return nil
 			})},
+		{name: "Set, room only with another writer", setup: spareElsewhere("a"), op: setFill, effect: fillEffect, recover: recover, again: recoverEffect},
 		{name: "Set, evicting", opt: Options{MaxBytes: 64 << 10, Evict: true}, setup: evicts, loses: true,
 			op: setLarge, effect: largeEffect, recover: recover, again: recoverEffect, slow: true},
 		{name: "Create", covers: []string{"store.Store.Create"}, effect: newEffect, slow: true,
@@ -233,7 +262,7 @@ func deadWriter(w *world) error {
 	if err := w.set("a", "half done"); err != nil {
 		return err
 	}
-	w.st.obj.Ctl.U32(4096).Store(deadToken)
+	w.st.obj.Ctl.U32(table.WriterLock(w.stripe("a"))).Store(deadToken)
 	return nil
 }
 
@@ -347,7 +376,7 @@ func deadLocker(w *world) error {
 	w.st.obj.Gate.Leave()
 	g, err := geometryOf(w.st.obj.Header)
 	for i := range int(g.Locks) {
-		word := w.st.obj.Ctl.U32(8192 + 8*int(g.Log) + 128*i)
+		word := w.st.obj.Ctl.U32(8192 + 2048*int(g.Stripes) + 8*int(g.Log) + 128*i)
 		word.CAS(w.st.obj.Space.Table.Self(), deadToken)
 	}
 	return err

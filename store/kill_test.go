@@ -47,14 +47,14 @@ type world struct {
 	lock   *KeyLock
 }
 
-var killOptions = Options{MaxBytes: 64 << 10, Reserve: 1 << 20, Keys: 8, Locks: 2}
+var killOptions = Options{MaxBytes: 68 << 10, Reserve: 1 << 20, Keys: 8, Locks: 2}
 
 func (s *scene) options() *Options {
 	o := s.opt
 	if o.MaxBytes == 0 {
 		o = killOptions
 	}
-	o.Keys, o.Locks = 8, 2
+	o.Keys, o.Locks, o.parts = 8, 2, 2
 	o.seed = [2]uint64{1, 2} // the same keys in the same buckets: what is stepped through is always the same
 	return &o
 }
@@ -237,12 +237,16 @@ func (w *world) while() error {
 	if err != nil {
 		return err
 	}
-	_, err = w.st.Set(ctx, "survivor", []byte(strconv.Itoa(os.Getpid())))
-	if st.Writer.Holder != 0 && !errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("the victim holds the lock, and a survivor's Set returns %v", err)
+	held, mine := st.Heap.Holder != 0, st.Writers[w.stripe("survivor")].Holder != 0
+	for _, l := range st.Writers {
+		held = held || l.Holder != 0
 	}
-	if st.Writer.Holder == 0 && err != nil && !errors.Is(err, shiplap.ErrFull) {
-		return fmt.Errorf("nobody holds the lock: %w", err)
+	_, err = w.st.Set(ctx, "survivor", []byte(strconv.Itoa(os.Getpid())))
+	switch timeout := errors.Is(err, context.DeadlineExceeded); {
+	case mine && !timeout:
+		return fmt.Errorf("the victim holds the lock, and a survivor's Set returns %v", err)
+	case !held && err != nil && !errors.Is(err, shiplap.ErrFull), held && err != nil && !timeout:
+		return fmt.Errorf("a survivor's Set, while %+v and the heap's %+v: %w", st.Writers, st.Heap, err)
 	}
 	if _, err := w.d.Sweep(bg, false); err != nil {
 		return err
@@ -343,6 +347,15 @@ func (w *world) tidy() error {
 		}
 	}
 	return err
+}
+
+// stripe is the number of the lock with which a key is changed (docs/layout.md).
+func (w *world) stripe(key string) int {
+	g, err := geometryOf(w.st.obj.Header)
+	if err != nil {
+		panic(err)
+	}
+	return int(w.st.t.Hash(key) % g.Buckets / (g.Buckets / g.Stripes))
 }
 
 type operation = func(v *world) (func() error, error)

@@ -59,6 +59,7 @@ type Options struct {
 	now   func() int64 // the clock of tests
 	first int64        // bytes of the heap that are set aside at once, of tests; 0: firstBytes
 	seed  [2]uint64    // of the hash, of tests; zeros: random
+	parts uint64       // stripes, of tests; 0: as many as are good
 }
 
 // Numbers in the header.
@@ -68,6 +69,7 @@ const (
 	paramLocks   = 2
 	paramEvict   = 3
 	paramSeed    = 4 // and 5
+	paramStripes = 6
 )
 
 const (
@@ -76,6 +78,7 @@ const (
 	keysPer     = 4    // keys in a bucket, of the seven that fit
 	firstBytes  = 256 << 10
 	leastSecond = 64 << 10 // bytes that a bucket may serve
+	perStripe   = 64       // buckets, at least
 )
 
 func (o *Options) geometry() (g table.Geometry, err error) {
@@ -105,7 +108,13 @@ func (o *Options) geometry() (g table.Geometry, err error) {
 	if o.Locks > 0 {
 		g.Locks = uint64(o.Locks)
 	}
-	g.Evict = o.Evict
+	// Who evicts takes neighbours in the heap away, wherever their keys are: that is for one writer at a time.
+	if g.Evict, g.Stripes = o.Evict, 1; !g.Evict {
+		g.Stripes = max(1, min(g.Buckets/perStripe, table.MaxStripes))
+		if o.parts > 0 {
+			g.Stripes = o.parts
+		}
+	}
 	if least := g.Least(); g.Size < least {
 		if o.Keys > 0 && o.MaxBytes > 0 {
 			return bad("MaxBytes is %d, and %d keys and %d locks take at least %d", o.MaxBytes, o.Keys, g.Locks, least)
@@ -135,9 +144,13 @@ func (o *Options) spec() (object.Spec, error) {
 	s := object.Spec{
 		Kind: object.Store, Label: o.Label,
 		Parts: []mem.Part{{Len: int(g.Size)}}, Reserve: reserve,
-		Locks: []object.LockAt{{Name: "writer", Off: table.WriterLock}, {Name: "key locks", Off: table.BindingLock}}, Events: []int{table.Changed},
+		Locks: []object.LockAt{{Name: "key locks", Off: table.BindingLock}, {Name: "heap", Off: table.HeapLock}}, Events: []int{table.Changed},
 		Init: func(r *mem.Region) { table.Init(r.Span(0), g, reserve) },
 	}
+	for i := range int(g.Stripes) {
+		s.Locks = append(s.Locks, object.LockAt{Name: fmt.Sprint("writer ", i), Off: table.WriterLock(i)})
+	}
+	s.Params[paramStripes] = g.Stripes
 	s.Params[paramBuckets], s.Params[paramLog], s.Params[paramLocks] = g.Buckets, g.Log, g.Locks
 	if g.Evict {
 		s.Params[paramEvict] = 1
@@ -155,7 +168,7 @@ func geometryOf(h *object.Header) (g table.Geometry, err error) {
 		return g, fmt.Errorf("%w: eviction mode %d", errs.ErrIncompatible, h.Params[paramEvict])
 	}
 	g = table.Geometry{
-		Size: h.Size, Buckets: h.Params[paramBuckets], Log: h.Params[paramLog], Locks: h.Params[paramLocks],
+		Size: h.Size, Buckets: h.Params[paramBuckets], Stripes: h.Params[paramStripes], Log: h.Params[paramLog], Locks: h.Params[paramLocks],
 		Evict: h.Params[paramEvict] == 1, Seed: [2]uint64{h.Params[paramSeed], h.Params[paramSeed+1]},
 	}
 	return g, g.Check()

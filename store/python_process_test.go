@@ -14,7 +14,7 @@ import (
 func TestPythonReads(t *testing.T) {
 	py := pythontest.One(t)
 	d := domain(t)
-	s := create(t, d, &Options{MaxBytes: 256 << 10, Keys: 8})
+	s := create(t, d, &Options{MaxBytes: 256 << 10, Keys: 8, parts: 2})
 	args := []string{"testdata/read.py", filepath.Join(d.Dir(), "s")}
 	want := ""
 	for i := range 200 { // many of them in overflow buckets

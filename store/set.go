@@ -63,7 +63,7 @@ func change(c table.Condition, rev uint64, opts []SetOption) table.Change {
 }
 
 // Set gives a key a value and returns the revision of the change. shiplap.ErrFull says that there is no room, shiplap.ErrNoSpace besides
-// that the file system has none. It waits only for the writers' lock.
+// that the file system has none. It waits only for other writers.
 func (s *Store) Set(ctx context.Context, key string, value []byte, opts ...SetOption) (rev uint64, err error) {
 	return s.set(ctx, key, value, change(table.Always, 0, opts))
 }
@@ -145,10 +145,7 @@ func (s *Store) expire(ctx context.Context, key string, o SetOption) error {
 
 // Clear takes all keys away, as one change. Their memory comes back little by little.
 func (s *Store) Clear(ctx context.Context) error {
-	return s.call(func() error {
-		_, err := s.t.Clear(ctx)
-		return err
-	})
+	return s.call(func() error { return s.t.Clear(ctx) })
 }
 
 // Reclaim takes back the memory of all that has expired or was cleared, at once instead of little by little, and returns how many

@@ -14,7 +14,7 @@ type Stats struct {
 	Keys      int    `json:"keys"`      // those included that have expired and whose memory did not come back yet
 	Expiring  int    `json:"expiring"`  // entries that have a time when they expire
 	Cleared   int    `json:"cleared"`   // entries that were cleared and whose memory did not come back yet
-	Revision  uint64 `json:"revision"`  // number of the last change
+	Revision  uint64 `json:"revision"`  // number of changes
 	Buckets   uint64 `json:"buckets"`   // of seven entries each
 	Overflows int    `json:"overflows"` // buckets more, of six entries each: many say that Keys was too small
 	Evict     bool   `json:"evict"`
@@ -37,8 +37,9 @@ type Stats struct {
 	Evicted uint64 `json:"evicted"`
 	Sleeps  uint64 `json:"sleeps"` // how often a watcher slept
 
-	Writer LockStats   `json:"writer"` // the lock of those who change something
-	Locks  []LockStats `json:"locks"`  // keys that are locked, or were by somebody dead
+	Writers []LockStats `json:"writers"` // the locks of those who change something, each of a part of the keys
+	Heap    LockStats   `json:"heap"`    // the lock of those who take or free memory
+	Locks   []LockStats `json:"locks"`   // keys that are locked, or were by somebody dead
 }
 
 // FreeList is a number of free pieces of about one size.
@@ -77,7 +78,10 @@ func (s *Store) Stats() (st Stats, err error) {
 			MaxBytes: t.Size, Reserved: t.Reserved, Overhead: t.Heap + over, Used: t.Top - t.Heap - t.Free - t.Spare - over,
 			Free: t.Size - t.Top + t.Free + t.Spare, Largest: t.Largest(), FreeLists: []FreeList{},
 			Hits: t.Hits, Misses: t.Misses, Sets: t.Sets, Deletes: t.Deletes, Expired: t.Expired, Evicted: t.Evicted, Sleeps: t.Sleeps,
-			Writer: s.lockStats("", t.Writer), Locks: []LockStats{},
+			Heap: s.lockStats("", t.Taker), Locks: []LockStats{},
+		}
+		for _, w := range t.Writers {
+			st.Writers = append(st.Writers, s.lockStats("", w))
 		}
 		if st.Free > 0 {
 			st.Fragmentation = 1 - float64(st.Largest)/float64(st.Free)
@@ -110,7 +114,7 @@ func (s *Store) pid(token uint32) int {
 	return m.Pid
 }
 
-// Check reads the whole store, with the writers' lock, and finds out whether everything in it is as it has to be;
+// Check reads the whole store, with the writers' locks, and finds out whether everything in it is as it has to be;
 // shiplap.ErrCorrupt says what is not.
 func (s *Store) Check(ctx context.Context) error {
 	return s.call(func() error { return s.t.Check(ctx) })

@@ -125,7 +125,7 @@ func TestKeyLockOfTheDead(t *testing.T) {
 // TestStoppedWriter: whoever is stopped in a change holds up writers, until their contexts end, and no reader.
 func TestStoppedWriter(t *testing.T) {
 	d := domain(t)
-	s := create(t, d, nil)
+	s := create(t, d, &Options{parts: 1})
 	p := peertest.Start(t, d, "set for ever", 0)
 	p.Says("setting")
 	runtime.LockOSThread() // Promptly counts the time that this thread waited for a CPU
@@ -147,7 +147,7 @@ func TestStoppedWriter(t *testing.T) {
 		ctx, cancel := context.WithTimeout(bg, 3*time.Millisecond)
 		_, err = s.Set(ctx, "mine", nil)
 		cancel()
-		if st.Writer.Holder != 0 {
+		if st.Writers[0].Holder != 0 {
 			held++
 			is(t, err, context.DeadlineExceeded)
 		} else {

@@ -106,10 +106,31 @@ func (s *storeStats) print(t table) {
 	t.row("memory", fmt.Sprintf("%s at most, %s set aside; entries %s, overhead %s, free %s",
 		formatSize(s.MaxBytes), formatSize(s.Reserved), formatSize(s.Used), formatSize(s.Overhead), formatSize(s.Free)))
 	t.row("fragmented", fmt.Sprintf("%.1f%% of what is free; the largest piece has %s", 100*s.Fragmentation, formatSize(s.Largest)))
-	s.printLock(t, "changed by", &s.Writer)
+	s.printWriters(t)
 	for i := range s.Locks {
 		s.printLock(t, "locked", &s.Locks[i])
 	}
+}
+
+// printWriters shows who changes something at this moment, each a part of the keys.
+func (s *storeStats) printWriters(t table) {
+	what, recoveries := "changed by", uint32(0)
+	for i := range s.Writers {
+		l := s.Writers[i]
+		recoveries += l.Recoveries
+		if l.Recoveries = 0; l.Holder != 0 {
+			s.printLock(t, what, &l)
+			what = ""
+		}
+	}
+	text := fmt.Sprintf("up to %d at a time", len(s.Writers))
+	if what != "" {
+		text = "nobody; " + text
+	}
+	if recoveries > 0 {
+		text += fmt.Sprintf("; taken over %d times from the dead", recoveries)
+	}
+	t.row(what, text)
 }
 
 func (s *storeStats) printLock(t table, what string, l *store.LockStats) {

@@ -15,6 +15,7 @@ type storeFile struct {
 	img     []byte
 	vars    variables
 	b, l, k int // buckets, log entries, key locks
+	n       int // stripes
 	seed    [2]uint64
 	heap    int // where it begins
 	fields  map[string]field
@@ -39,10 +40,10 @@ func readStore(t testing.TB, dir, name string) *storeFile {
 	for i, name := range get(t, "storeparams").keyed("Param", "Name") {
 		params[name] = word(img[pe.off+atoi(t, i)*pe.entry:][:8])
 	}
-	s.b, s.l, s.k = int(params["buckets"]), int(params["log entries"]), int(params["key locks"])
+	s.b, s.l, s.k, s.n = int(params["buckets"]), int(params["log entries"]), int(params["key locks"]), int(params["stripes"])
 	s.seed = [2]uint64{params["seed 0"], params["seed 1"]}
-	s.vars = variables{"log": 8 * s.l, "records": 128 * s.k, "bindings": 64 * s.k, "buckets": 64 * s.b}
-	s.heap = 8192 + 8*s.l + 192*s.k + 64*s.b
+	s.vars = variables{"stripes": 2048 * s.n, "log": 8 * s.l, "records": 128 * s.k, "bindings": 64 * s.k, "buckets": 64 * s.b}
+	s.heap = 8192 + 2048*s.n + 8*s.l + 192*s.k + 64*s.b
 	s.vars["heap"] = len(img) - s.heap
 	if at := s.field("store", "heap").off; at != s.heap {
 		t.Fatalf("the heap begins at %d by the table, at %d by the text", at, s.heap)
@@ -73,6 +74,18 @@ func (s *storeFile) at(base int, table, name string) uint64 {
 
 // ctl is a control word, item the i-th u64 of several.
 func (s *storeFile) ctl(name string) uint64 { s.t.Helper(); return s.at(0, "store", name) }
+
+// stripe is where the words of a stripe begin, stripeOf that of a key's.
+func (s *storeFile) stripe(i int) int { return s.field("store", "stripes").off + 2048*i }
+
+func (s *storeFile) stripeOf(key string) int {
+	return s.stripe(int(s.hash(key)%uint64(s.b)) / (s.b / s.n))
+}
+
+// cleared is up to which revision the entries of a stripe count for nothing.
+func (s *storeFile) cleared(stripe int) uint64 {
+	return s.item(0, "store", [2]string{"cleared even", "cleared odd"}[s.ctl("epoch")%2], stripe)
+}
 
 func (s *storeFile) item(base int, table, name string, i int) uint64 {
 	s.t.Helper()
@@ -125,16 +138,21 @@ func (s *storeFile) check() map[string]storeEntry {
 	s.t.Helper()
 	c := storeCheck{storeFile: s, blocks: map[uint64]uint64{}, named: map[uint64]string{}}
 	c.walk()
-	all := c.entries()
+	all := map[string]storeEntry{}
+	for i := range c.n {
+		c.counts = map[string]uint64{}
+		c.entries(all, i)
+		c.ofStripe(i)
+	}
 	c.others()
 	return all
 }
 
 type storeCheck struct {
 	*storeFile
-	blocks                         map[uint64]uint64 // block words by granule
-	named                          map[uint64]string // what leads there
-	entry, cleared, expiring, over uint64
+	blocks map[uint64]uint64 // block words by granule
+	named  map[uint64]string // what leads there
+	counts map[string]uint64 // of the stripe that is read
 }
 
 func (c *storeCheck) errorf(format string, a ...any) {
@@ -186,15 +204,14 @@ func (c *storeCheck) leads(what string, g, state uint64) {
 	c.named[g] = what
 }
 
-func (c *storeCheck) entries() map[string]storeEntry {
-	all := map[string]storeEntry{}
-	for i := range c.b {
+func (c *storeCheck) entries(all map[string]storeEntry, stripe int) {
+	for i := stripe * (c.b / c.n); i < (stripe+1)*(c.b/c.n); i++ {
 		base, slots, n, tab := c.field("store", "store buckets").off+64*i, "slots", 7, "bucket"
 		link := c.at(base, "bucket", "overflow")
 		for {
 			for k := range n {
 				if w := c.item(base, tab, slots, k); w != 0 {
-					c.readEntry(all, uint64(i), w)
+					c.readEntry(all, stripe, uint64(i), w)
 				}
 			}
 			if link == 0 {
@@ -202,16 +219,15 @@ func (c *storeCheck) entries() map[string]storeEntry {
 			}
 			c.leads("a link", link, 2)
 			c.is("size of an overflow bucket", c.block("block size", link), 1)
-			c.over++
+			c.counts["overflows"]++
 			base, slots, n, tab = int(64*link), "overflow slots", 6, "overflowbucket"
 			c.is("overflow zero", c.at(base, tab, "overflow zero"), 0)
 			link = c.at(base, tab, "overflow next")
 		}
 	}
-	return all
 }
 
-func (c *storeCheck) readEntry(all map[string]storeEntry, bucket, w uint64) {
+func (c *storeCheck) readEntry(all map[string]storeEntry, stripe int, bucket, w uint64) {
 	g := c.part("slotbits", "granule", w)
 	c.leads("a slot", g, 1)
 	base := int(64 * g)
@@ -229,17 +245,18 @@ func (c *storeCheck) readEntry(all map[string]storeEntry, bucket, w uint64) {
 	c.is("bucket", h%uint64(c.b), bucket)
 	c.is("expires", c.part("slotbits", "expires", w), min(e.expiry, 1))
 	c.is("none", c.part("slotbits", "none", w), 0)
-	c.expiring += min(e.expiry, 1)
-	if e.revision > c.ctl("revision") {
+	own := c.stripe(stripe)
+	c.counts["expiring"] += min(e.expiry, 1)
+	if e.revision > c.at(own, "stripe", "revision") {
 		c.errorf("%q has revision %d", key, e.revision)
 	}
-	if e.revision <= c.ctl("cleared") {
-		c.cleared++
+	if e.revision <= c.cleared(stripe) {
+		c.counts["cleared entries"]++
 		return
 	}
-	c.entry++
-	if e.expiry != 0 && (c.ctl("next expiry") == 0 || c.ctl("next expiry") > e.expiry) {
-		c.errorf("%q expires at %d, before the next expiry %d", key, e.expiry, c.ctl("next expiry"))
+	c.counts["entries"]++
+	if next := c.at(own, "stripe", "next expiry"); e.expiry != 0 && (next == 0 || next > e.expiry) {
+		c.errorf("%q expires at %d, before the next expiry %d", key, e.expiry, next)
 	}
 	if e.expiry == 0 || e.expiry > uint64(time.Now().UnixNano()) {
 		if _, twice := all[key]; twice {
@@ -249,18 +266,36 @@ func (c *storeCheck) readEntry(all map[string]storeEntry, bucket, w uint64) {
 	}
 }
 
-// others are spare and pending blocks, free lists, counters and the change log.
-func (c *storeCheck) others() {
-	c.is("armed", c.ctl("armed"), 0)
+// ofStripe are its spare and pending blocks, counters and change log.
+func (c *storeCheck) ofStripe(i int) {
+	own := c.stripe(i)
+	for _, word := range []string{"armed", "clearing", "unsettled"} {
+		c.is(word, c.at(own, "stripe", word), 0)
+	}
 	for i := range 2 {
-		c.is("pending", c.item(0, "store", "pending", i), 0)
+		c.is("pending", c.item(own, "stripe", "pending", i), 0)
 	}
 	for n := range 17 {
-		if g := c.item(0, "store", "spare", n); g != 0 {
+		if g := c.item(own, "stripe", "spare", n); g != 0 {
 			c.leads("a spare word", g, 1)
 			c.is("size of the spare block", c.block("block size", g), uint64(n))
 		}
 	}
+	for _, word := range []string{"entries", "cleared entries", "expiring", "overflows"} {
+		c.is(word, c.at(own, "stripe", word), c.counts[word])
+	}
+	rev, l := c.at(own, "stripe", "revision"), c.l/c.n
+	for r := rev; r > 0 && r+uint64(l) > rev; r-- {
+		e := c.item(0, "store", "change logs", i*l+int(r)%l)
+		if b := e & (1<<32 - 1); e>>32 != r&(1<<32-1) || b != 1<<32-1 && (b >= uint64(c.b) || int(b)/(c.b/c.n) != i) {
+			c.errorf("change log of stripe %d, revision %d: %#x", i, r, e)
+		}
+	}
+}
+
+// others are the free lists.
+func (c *storeCheck) others() {
+	c.is("heap armed", c.ctl("heap armed"), 0)
 	free := uint64(0)
 	for i := range 240 {
 		l := c.item(0, "store", "lists", i)
@@ -283,17 +318,6 @@ func (c *storeCheck) others() {
 		}
 	}
 	c.is("free granules", c.ctl("free granules"), free)
-	c.is("entries", c.ctl("entries"), c.entry)
-	c.is("cleared entries", c.ctl("cleared entries"), c.cleared)
-	c.is("expiring", c.ctl("expiring"), c.expiring)
-	c.is("overflows", c.ctl("overflows"), c.over)
-	rev := c.ctl("revision")
-	for r := rev; r > 0 && r+uint64(c.l) > rev; r-- {
-		e := c.item(0, "store", "change log", int(r)%c.l)
-		if e>>32 != r&(1<<32-1) || e&(1<<32-1) >= uint64(c.b) && e&(1<<32-1) != 1<<32-1 {
-			c.errorf("change log of revision %d: %#x", r, e)
-		}
-	}
 }
 
 // listOf is the number of the list of free blocks of n granules.

@@ -64,10 +64,10 @@ func TestStoreObject(t *testing.T) {
 		t.Errorf("%+v", c)
 	}
 	compare(t, "header", f.img, 0, object.HeaderSize, 0, headerWant(self(t, d), want{"kind": 12, "size": 1 << 20,
-		"descriptor": "", "descriptor length": 0, "descriptor hash": 0, "lock count": 2, "event count": 1}))
-	entries(t, f.img, map[string]int{"writer": f.field("store", "store writer").off, "key locks": f.field("store", "binding lock").off},
-		[]string{"writer", "key locks"}, []int{f.field("store", "store changed").off}, "storeparams",
-		map[string]int{"buckets": 16, "log entries": 1024, "key locks": 3, "evict": 0, "seed 0": int(f.seed[0]), "seed 1": int(f.seed[1])})
+		"descriptor": "", "descriptor length": 0, "descriptor hash": 0, "lock count": 3, "event count": 1}))
+	entries(t, f.img, map[string]int{"key locks": f.field("store", "binding lock").off, "heap": f.field("store", "heap lock").off, "writer 0": f.stripe(0)},
+		[]string{"key locks", "heap", "writer 0"}, []int{f.field("store", "store changed").off}, "storeparams",
+		map[string]int{"buckets": 16, "log entries": 1024, "key locks": 3, "evict": 0, "seed 0": int(f.seed[0]), "seed 1": int(f.seed[1]), "stripes": 1})
 
 	h := uint64(f.heap / 64)
 	log := make([]uint64, 10)
@@ -78,11 +78,15 @@ func TestStoreObject(t *testing.T) {
 	lists[16] = 1<<32 | (h + 2)
 	clear(f.img[:object.HeaderSize])
 	compareWith(t, "store", f.img, 0, len(f.img), f.vars, want{
-		"store writer": "", "binding lock": "", "armed": 0, "pending": "", "redo": skip{}, "revision": 9, "store changed": 0,
-		"changed sleeps": 0, "entries": 3, "cleared entries": 0, "expiring": 1, "overflows": 0,
-		"top": int(h + 20), "last": 1, "free granules": 17, "free lists": u64s(1 << 16), "next expiry": int(c.expiry), "lap expiry": int(c.expiry),
-		"hand": 0, "clock": 0, "sets": 7, "deletes": 2, "expired": 0, "evicted": 0, "hits": skip{}, "misses": skip{}, "cleared": 0, "reserved": skip{},
-		"lists": u64s(lists[:]...), "spare": "", "change log": u64s(log...), "key records": "", "key bindings": "", "store buckets": skip{}, "heap": skip{},
+		"binding lock": "", "heap lock": "", "heap armed": 0, "heap redo": skip{}, "store changed": 0, "changed sleeps": 0,
+		"hits": skip{}, "misses": skip{}, "reserved": skip{}, "epoch": 0, "cleared even": "", "cleared odd": "",
+		"top": int(h + 20), "last": 1, "free granules": 17, "free lists": u64s(1 << 16), "lists": u64s(lists[:]...), "stripes": skip{},
+		"change logs": u64s(log...), "key records": "", "key bindings": "", "store buckets": skip{}, "heap": skip{},
+	})
+	compare(t, "stripe", f.img, f.stripe(0), 2048, 0, want{
+		"writer": "", "armed": 0, "pending": "", "clearing": 0, "unsettled": 0, "redo": skip{}, "revision": 9, "entries": 3, "cleared entries": 0,
+		"expiring": 1, "overflows": 0, "next expiry": int(c.expiry), "lap expiry": int(c.expiry), "hand": 0, "clock": 0,
+		"sets": 7, "deletes": 2, "expired": 0, "evicted": 0, "spare": "", "stripe end": "",
 	})
 	if got := string(f.img[64*(h+2):][:16]); got != u64s(1<<32|17, 0) {
 		t.Errorf("a free block: %q", got)
@@ -92,18 +96,32 @@ func TestStoreObject(t *testing.T) {
 	}
 }
 
-// The redo log still holds what was written down last: the row that freed a block.
+// The redo logs still hold what was written down last: the change, and that a block was taken.
 func TestStoreRedo(t *testing.T) {
 	d := join(t, shmDir(t))
 	s := newStore(t, d, store.Options{MaxBytes: 1 << 20})
 	set(t, s, "a", "") // one granule at the top: take, then the change
 	f := readStore(t, d.Dir(), "s")
-	h := uint64(f.heap / 64)
-	slot := f.field("store", "store buckets").off + int(f.hash("a")%uint64(f.b))*64
-	redo := f.field("store", "redo")
-	want := u64s(uint64(slot+8), h|f.hash("a")>>48<<48, uint64(slot), 1, 8192+8, 1<<32|f.hash("a")%uint64(f.b), 5120, 1, 5248, 1, 4360, 0)
-	if got := f.img[redo.off : redo.off+redo.size]; string(got[:redo.entry*6]) != want {
-		t.Errorf("%x\n%x", got[:redo.entry*6], want)
+	if f.n != 4 {
+		t.Fatalf("%d stripes", f.n)
+	}
+	h, own, bucket := uint64(f.heap/64), f.stripeOf("a"), int(f.hash("a")%uint64(f.b))
+	word := func(name string) uint64 { return uint64(own + f.field("stripe", name).off) }
+	slot := f.field("store", "store buckets").off + bucket*64
+	log := f.field("store", "change logs").off + 8*(bucket/(f.b/f.n)*f.l/f.n+1)
+	for _, tt := range []struct {
+		base        int
+		table, name string
+		want        string
+	}{
+		{own, "stripe", "redo", u64s(uint64(slot+8), h|f.hash("a")>>48<<48, uint64(slot), 1, uint64(log), 1<<32|uint64(bucket), word("revision"), 1,
+			word("entries"), 1, word("pending"), 0)},
+		{0, "store", "heap redo", u64s(uint64(f.field("store", "top").off), (h+1)|1<<32, 64*h, 1<<30|1, word("pending"), h)},
+	} {
+		redo := f.field(tt.table, tt.name)
+		if got := f.img[tt.base+redo.off:][:len(tt.want)]; string(got) != tt.want {
+			t.Errorf("%s:\n%x\n%x", tt.name, got, tt.want)
+		}
 	}
 }
 
@@ -111,11 +129,11 @@ func TestStoreRedo(t *testing.T) {
 func TestStoreParsed(t *testing.T) {
 	for seed := range uint64(6) {
 		d := join(t, shmDir(t))
-		s := newStore(t, d, store.Options{MaxBytes: 1 << 20, Keys: 32, Evict: seed%2 == 1})
+		s := newStore(t, d, store.Options{MaxBytes: 1 << 20, Keys: []int{32, 32, 600}[seed%3], Evict: seed%2 == 1})
 		rng := rand.New(rand.NewPCG(seed, 12))
 		model := map[string]string{}
 		for i := range 3000 {
-			key := fmt.Sprint("key ", rng.IntN(200)) // of 16 buckets: many have overflow
+			key := fmt.Sprint("key ", rng.IntN(200)) // of 16 buckets: many have overflow; or of some stripes
 			switch n := rng.IntN(20); {
 			case n < 6:
 				delete(model, key)

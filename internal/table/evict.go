@@ -1,6 +1,7 @@
 package table
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/shiplap-ipc/shiplap/internal/errs"
@@ -13,7 +14,10 @@ import (
 // room is how far a change has got in making room for itself.
 type room struct {
 	piece   bool   // done in this turn
-	swept   uint64 // buckets
+	swept   uint64 // buckets of its stripe
+	others  int    // stripes that were tidied for it
+	busy    bool   // the next one of these is being changed
+	tidied  uint64 // buckets of that
 	clocked uint64 // buckets since the last entry was evicted
 	evicted uint64 // entries
 	next    uint32 // granule where the last turn stopped, 0: none
@@ -22,7 +26,7 @@ type room struct {
 // makeRoom does something towards n granules. Without an error there may be room now; errAgain asks for another turn; any other
 // error says why there will be no room.
 func (o *op) makeRoom(n uint32, p *place, cause error) error {
-	t := o.t
+	t := o.s
 	if any, err := t.flush(); any || err != nil {
 		return err
 	}
@@ -30,10 +34,13 @@ func (o *op) makeRoom(n uint32, p *place, cause error) error {
 		return errAgain
 	}
 	o.room.piece = true
-	if o.room.swept < t.geo.Buckets && (t.due(&o.now) || o.room.swept > 0) {
+	if o.room.swept < t.own() && (t.due(&o.now) || o.room.swept > 0) {
 		seen, _, err := t.sweep(pieceBuckets, pieceEntries, &o.now)
 		o.room.swept += uint64(seen)
 		return err
+	}
+	if o.room.others < len(t.stripes)-1 {
+		return o.tidyOther()
 	}
 	if !t.geo.Evict || o.room.clocked > 3*t.geo.Buckets || o.room.evicted > uint64(t.end-t.heap) {
 		return t.full(n, cause)
@@ -41,6 +48,59 @@ func (o *op) makeRoom(n uint32, p *place, cause error) error {
 	t.evicting = true
 	defer func() { t.evicting = false }()
 	return o.evict(n, p)
+}
+
+// other is the stripe that is to give room next.
+func (o *op) other() *stripe {
+	t := o.s.Table
+	return &t.stripes[(o.s.i+1+o.room.others)%len(t.stripes)]
+}
+
+// tidyOther frees what another stripe has for nothing, a piece of it. It must not wait for it: whoever changes that may wait for ours.
+func (o *op) tidyOther() error {
+	s := o.other()
+	ok, _, err := s.tryAcquire(o.s.ctx)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		o.room.busy = true
+		return errAgain
+	}
+	defer s.unlock()
+	return o.tidy(s)
+}
+
+// waitForOther is tidyOther between two turns, when it may wait.
+func (o *op) waitForOther(ctx context.Context) error {
+	if !o.room.busy {
+		return nil
+	}
+	o.room.busy = false
+	s := o.other()
+	if err := s.acquire(ctx); err != nil {
+		return err
+	}
+	defer s.unlock()
+	return o.tidy(s)
+}
+
+func (o *op) tidy(s *stripe) error {
+	if _, err := s.flush(); err != nil {
+		return err
+	}
+	if o.room.tidied < s.own() && (s.due(&o.now) || o.room.tidied > 0) {
+		seen, n, err := s.sweep(pieceBuckets, pieceEntries, &o.now)
+		if o.room.tidied += uint64(seen); err != nil || o.room.tidied < s.own() && seen+n > 0 {
+			return err
+		}
+		if _, err := s.flush(); err != nil {
+			return err
+		}
+	}
+	o.room.others++
+	o.room.tidied = 0
+	return nil
 }
 
 func (t *Table) full(n uint32, cause error) error {
@@ -55,7 +115,7 @@ func (t *Table) full(n uint32, cause error) error {
 // evict takes one entry away that nobody has read since the clock's hand came by the last time, and as many beside it as
 // a block of n granules needs. If all are read all the time, so that two laps did not help, it takes the next one.
 func (o *op) evict(n uint32, own *place) error {
-	t := o.t
+	t := o.s
 	keep := uint32(own.word) // the key that is to be changed goes last
 	if g := o.room.next; g != 0 {
 		if _, ok, err := t.findBlock(g); ok || err != nil {
@@ -66,7 +126,7 @@ func (o *op) evict(n uint32, own *place) error {
 		}
 		o.room.next = 0
 	}
-	clock := t.span.U64(offClock)
+	clock := t.word(offClock)
 	for range pieceBuckets {
 		i := clock.Load()
 		if i >= t.geo.Buckets {
@@ -90,7 +150,7 @@ func (o *op) evict(n uint32, own *place) error {
 }
 
 // victim is an entry of a bucket to evict, not the one at keep. It takes their marks from those that were used, unless any will do.
-func (t *Table) victim(bucket int, keep uint32, any bool) (word uint64, ok bool, err error) {
+func (t *stripe) victim(bucket int, keep uint32, any bool) (word uint64, ok bool, err error) {
 	s, link := t.mainSlots(bucket), t.span.U64(bucket).Load()
 	for hops := 0; ; hops++ {
 		for i := range s.n {
@@ -117,7 +177,7 @@ func (t *Table) victim(bucket int, keep uint32, any bool) (word uint64, ok bool,
 // evictFrom evicts what the block at granule g holds, and its neighbours, those behind it and then those before it, until n granules
 // are free in one piece. It stops at the entry at keep, and when it has done enough for one turn.
 func (o *op) evictFrom(g, n, keep uint32) error {
-	t := o.t
+	t := o.s
 	o.room.next = 0
 	for range pieceEntries {
 		p, last, err := t.tenant(g)
@@ -166,7 +226,7 @@ func (o *op) evictFrom(g, n, keep uint32) error {
 }
 
 // tenant is the entry at granule g, or one of those in the overflow bucket there. last says that the block goes with it.
-func (t *Table) tenant(g uint32) (p place, last bool, err error) {
+func (t *stripe) tenant(g uint32) (p place, last bool, err error) {
 	size, state, _, err := t.block(t.begin(), g)
 	if err != nil {
 		return p, false, err
@@ -188,7 +248,7 @@ func (t *Table) tenant(g uint32) (p place, last bool, err error) {
 
 // pieceWithout is where the free piece will begin that has the block at granule g in it, when the entry at p is gone, and what
 // goes with that.
-func (t *Table) pieceWithout(g uint32, p *place) (start uint32, err error) {
+func (t *stripe) pieceWithout(g uint32, p *place) (start uint32, err error) {
 	if start, err = t.pieceBefore(g); err != nil {
 		return 0, err
 	}
@@ -203,7 +263,7 @@ func (t *Table) pieceWithout(g uint32, p *place) (start uint32, err error) {
 }
 
 // pieceBefore is where the free block before the block at g begins; g if there is none.
-func (t *Table) pieceBefore(g uint32) (uint32, error) {
+func (t *stripe) pieceBefore(g uint32) (uint32, error) {
 	_, _, before, err := t.block(t.begin(), g)
 	if err != nil || before == 0 {
 		return g, err

@@ -20,7 +20,7 @@ type place struct {
 }
 
 // find looks for a key with hash h.
-func (t *Table) find(key string, h uint64, now *int64) (p place, err error) {
+func (t *stripe) find(key string, h uint64, now *int64) (p place, err error) {
 	err = t.walk(h, &p, func(word uint64) (e entryHeader, ok bool, err error) {
 		if word>>tagShift != h>>tagShift {
 			return e, false, nil
@@ -37,7 +37,7 @@ func (t *Table) find(key string, h uint64, now *int64) (p place, err error) {
 }
 
 // findBlock looks for the slot that points to the entry at granule g.
-func (t *Table) findBlock(g uint32) (p place, ok bool, err error) {
+func (t *stripe) findBlock(g uint32) (p place, ok bool, err error) {
 	e, ok := t.entry(uint64(g))
 	if !ok || e.key > MaxKey {
 		return p, false, nil
@@ -101,7 +101,7 @@ func (t *Table) walk(h uint64, p *place, is func(word uint64) (entryHeader, bool
 
 // removal adds to a row that the entry at p goes: its slot becomes free, and an overflow bucket that has nothing else is taken
 // out of the chain. The blocks get into the holder's hands, or among the spare ones.
-func (t *Table) removal(r *row, p *place) {
+func (t *stripe) removal(r *row, p *place) {
 	head := p.head
 	r.add(p.slot, 0)
 	unlinked := uint64(0)
@@ -116,13 +116,13 @@ func (t *Table) removal(r *row, p *place) {
 	}
 	r.add(p.bucket, step(head))
 	t.count(r, &p.e, nil, unlinked != 0, false)
-	if at := spareAt(p.e.size); p.e.size <= maxSpare && !t.evicting && t.span.U64(at).Load() == 0 {
+	if at := t.spareAt(p.e.size); p.e.size <= maxSpare && !t.evicting && t.span.U64(at).Load() == 0 {
 		r.add(at, uint64(p.e.at/Granule))
 	} else {
-		r.add(offPending, uint64(p.e.at/Granule))
+		r.add(t.base+offPending, uint64(p.e.at/Granule))
 	}
 	if unlinked != 0 {
-		r.add(offPending+8, unlinked)
+		r.add(t.base+offPending+8, unlinked)
 	}
 }
 
@@ -130,24 +130,30 @@ func (t *Table) removal(r *row, p *place) {
 func step(head uint64) uint64 { return head>>32<<32 | uint64(uint32(head)+1) }
 
 // announce adds to a row that a bucket changes, as one revision.
-func (t *Table) announce(r *row, bucket int) (rev uint64) {
+func (t *stripe) announce(r *row, bucket int) (rev uint64) {
 	rev = t.revision.Load() + 1
-	r.add(t.logAt(rev), rev<<32|uint64(bucket-t.buckets)/bucketSize)
-	r.add(offRevision, rev)
+	r.add(t.logAt(rev), rev<<32|t.number(bucket))
+	r.add(t.base+offRevision, rev)
 	return rev
 }
 
-func (t *Table) logAt(rev uint64) int { return ctlEnd + int(rev&(t.geo.Log-1))*8 }
+// logged is how many entries the change log of a stripe has.
+func (t *Table) logged() uint64 { return t.geo.Log / t.geo.Stripes }
 
-// all stands in the change log for every bucket.
+func (s *stripe) logAt(rev uint64) int {
+	n := s.logged()
+	return int(s.geo.logAt()) + 8*int(uint64(s.i)*n+rev&(n-1))
+}
+
+// all stands in the change log for every bucket of the stripe.
 const all = 1<<32 - 1
 
 // count adds to a row how the counters change when old goes and new comes.
-func (t *Table) count(r *row, old, new *entryHeader, overflowGoes, overflowComes bool) {
+func (t *stripe) count(r *row, old, new *entryHeader, overflowGoes, overflowComes bool) {
 	c, x := t.counts.Load(), t.extras.Load()
 	live, cleared, expiring, over := uint32(c), uint32(c>>32), uint32(x), uint32(x>>32)
 	if old != nil {
-		if old.rev > t.cleared.Load() {
+		if old.rev > t.dead() {
 			live--
 		} else {
 			cleared--
@@ -169,15 +175,15 @@ func (t *Table) count(r *row, old, new *entryHeader, overflowGoes, overflowComes
 		over++
 	}
 	if v := uint64(live) | uint64(cleared)<<32; v != c {
-		r.add(offCounts, v)
+		r.add(t.base+offCounts, v)
 	}
 	if v := uint64(expiring) | uint64(over)<<32; v != x {
-		r.add(offExtras, v)
+		r.add(t.base+offExtras, v)
 	}
 }
 
 // remove deletes the entry at p, and frees what it took.
-func (t *Table) remove(p *place) (rev uint64) {
+func (t *stripe) remove(p *place) (rev uint64) {
 	r := t.begin()
 	t.removal(r, p)
 	rev = t.announce(r, p.bucket)
@@ -186,8 +192,13 @@ func (t *Table) remove(p *place) (rev uint64) {
 	return rev
 }
 
+// dead is the revision up to which the stripe's entries count for nothing.
+func (s *stripe) dead() uint64 { return s.cleared(s.i, s.epoch.Load()) }
+
+func (s *stripe) alive(e *entryHeader, now *int64) bool { return s.aliveAfter(e, s.dead(), now) }
+
 // settlePending frees the blocks in the holder's hands. If it fails, they stay there.
-func (t *Table) settlePending() error {
+func (t *stripe) settlePending() error {
 	for i, p := range t.pending {
 		if p.Load() != 0 {
 			if err := t.release(i); err != nil {

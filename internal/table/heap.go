@@ -44,8 +44,13 @@ func listAt(c int) int     { return offLists + 8*c }
 func bitAt(c int) int      { return offBitmap + c/64*8 }
 
 // take takes a block of n granules, which pending[i] names from then on; errNoRoom if there is none.
-func (t *Table) take(n, state uint32, i int) (uint32, error) {
-	r := t.begin()
+func (s *stripe) take(n, state uint32, i int) (uint32, error) {
+	t := s.Table
+	if err := t.lockHeap(s.ctx); err != nil {
+		return 0, err
+	}
+	defer t.heapLock.Unlock()
+	r := t.heapRow.begin()
 	g, err := t.takeFree(r, n, state, few)
 	if err == errNoRoom {
 		g, err = t.takeTop(r, n, state)
@@ -58,7 +63,7 @@ func (t *Table) take(n, state uint32, i int) (uint32, error) {
 	if err != nil {
 		return 0, err
 	}
-	r.add(offPending+8*i, uint64(g))
+	r.add(s.base+offPending+8*i, uint64(g))
 	r.commit()
 	return g, nil
 }
@@ -244,9 +249,15 @@ func (t *Table) link(r *row, g, size uint32) error {
 }
 
 // release frees the block that pending[i] names, with its free neighbours.
-func (t *Table) release(i int) error {
-	r := t.begin()
-	g := uint32(r.load(offPending + 8*i))
+func (s *stripe) release(i int) error {
+	t := s.Table
+	if err := t.lockHeap(s.ctx); err != nil {
+		return err
+	}
+	defer t.heapLock.Unlock()
+	r := t.heapRow.begin()
+	pending := s.base + offPending + 8*i
+	g := uint32(r.load(pending))
 	size, state, before, err := t.block(r, g)
 	if err != nil {
 		return err
@@ -301,7 +312,7 @@ func (t *Table) release(i int) error {
 		}
 	}
 	r.put(offFree, freed)
-	r.put(offPending+8*i, 0)
+	r.put(pending, 0)
 	r.commit()
 	return nil
 }
@@ -309,22 +320,22 @@ func (t *Table) release(i int) error {
 // Spare blocks: the last one of each small size that was freed stays as it is, so that who replaces an entry by one
 // of its size neither takes nor frees, but exchanges two blocks.
 
-func spareAt(n uint32) int { return offSpare + 8*int(n) }
+func (s *stripe) spareAt(n uint32) int { return s.base + offSpare + 8*int(n) }
 
 // spare is the spare block of n granules, 0 if there is none. It becomes an entry's with the row that stores another in
 // its word; until then it may be written.
-func (t *Table) spare(n uint32) (uint32, error) {
+func (s *stripe) spare(n uint32) (uint32, error) {
 	if n > maxSpare {
 		return 0, nil
 	}
-	g := t.span.U64(spareAt(n)).Load()
+	g := s.span.U64(s.spareAt(n)).Load()
 	if g == 0 {
 		return 0, nil
 	}
-	if g > uint64(t.end) {
-		return 0, corrupt("a spare block at granule %d of %d", g, t.end)
+	if g > uint64(s.end) {
+		return 0, corrupt("a spare block at granule %d of %d", g, s.end)
 	}
-	size, state, _, err := t.block(t.begin(), uint32(g))
+	size, state, _, err := s.block(s.begin(), uint32(g))
 	if err == nil && (size != n || state != entry) {
 		err = corrupt("the spare block at granule %d has %d granules in state %d, and should have %d", g, size, state, n)
 	}
@@ -332,20 +343,20 @@ func (t *Table) spare(n uint32) (uint32, error) {
 }
 
 // flush frees the spare blocks, and reports whether there were any.
-func (t *Table) flush() (any bool, err error) {
+func (s *stripe) flush() (any bool, err error) {
 	for n := uint32(1); n <= maxSpare; n++ {
-		g, err := t.spare(n)
+		g, err := s.spare(n)
 		if err != nil {
 			return any, err
 		}
 		if g == 0 {
 			continue
 		}
-		r := t.begin()
-		r.add(offPending, uint64(g))
-		r.add(spareAt(n), 0)
+		r := s.begin()
+		r.add(s.base+offPending, uint64(g))
+		r.add(s.spareAt(n), 0)
 		r.commit()
-		if err := t.release(0); err != nil {
+		if err := s.release(0); err != nil {
 			return any, err
 		}
 		any = true

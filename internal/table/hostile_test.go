@@ -42,7 +42,7 @@ func everything(w *world) (all []error) {
 	w.clock.Add(10)
 	_, err = tb.Set(ctx, "k5", make([]byte, 50), Change{})
 	add(err)
-	_, _, err = tb.All(ctx, "k", true)
+	_, err = tb.All(ctx, "k", true)
 	add(err)
 	for next := 0; next >= 0; {
 		_, next, err = tb.Scan(ctx, next, "")
@@ -71,7 +71,7 @@ func everything(w *world) (all []error) {
 	add(tb.Check(ctx))
 	_, err = tb.Reclaim(ctx)
 	add(err)
-	_, err = tb.Clear(ctx)
+	err = tb.Clear(ctx)
 	add(err)
 	_, err = tb.Reclaim(ctx)
 	add(err)
@@ -115,25 +115,31 @@ func lived(t testing.TB, evict bool) *world {
 }
 
 func TestHostileWords(t *testing.T) {
+	base := lived(t, true)
 	values := []uint64{0, 1, 7, 8, 63, 64, 4096, 1 << 31, 1<<32 - 1, 1 << 32, 1<<32 | 156, 156, 157, 1 << 63, 1<<64 - 1, 1<<64 - 64}
-	offs := []int{WriterLock, BindingLock, offArmed, offPending, offPending + 8, offRedo, offRedo + 8, offReserved, offCleared, offRevision, offCounts,
-		offExtras, offTop, offFree, offBitmap, offNext, offLap, offHand, offClock, offLists, offLists + 8, offLists + 16, offLists + 200,
-		offSpare + 8, offSpare + 16}
+	offs := []int{BindingLock, HeapLock, offHeapArmed, offHeapRedo, offHeapRedo + 8, offReserved, offEpoch, offCleared, offTop, offFree, offBitmap,
+		offLists, offLists + 8, offLists + 16, offLists + 200}
+	for _, off := range []int{offLock, offArmed, offPending, offPending + 8, offClearing, offUnsettled, offRedo, offRedo + 8, offRevision, offCounts,
+		offExtras, offNext, offLap, offHand, offClock, offSpare + 8, offSpare + 16} {
+		offs = append(offs, WriterLock(0)+off)
+	}
 	for i := range 8 { // buckets
 		for j := range 3 {
-			offs = append(offs, int((&Geometry{Buckets: 8, Log: 64, Locks: 4}).bucketsAt())+64*i+8*j)
+			offs = append(offs, int((&base.geo).bucketsAt())+64*i+8*j)
 		}
 	}
 	for i := range 12 { // the first words of the heap
-		offs = append(offs, int((&Geometry{Buckets: 8, Log: 64, Locks: 4}).heapAt())+8*i)
+		offs = append(offs, int((&base.geo).heapAt())+8*i)
 	}
-	base := lived(t, true)
 	for _, off := range offs {
 		for _, v := range values {
 			w := base.clone()
 			w.span.U64(off).Store(v)
-			if off == offRedo {
-				w.span.U64(offArmed).Store(2)
+			switch off {
+			case offHeapRedo:
+				w.span.U64(offHeapArmed).Store(2)
+			case WriterLock(0) + offRedo:
+				w.span.U64(WriterLock(0) + offArmed).Store(2)
 			}
 			ends(t, w, fmt.Sprintf("word %d = %#x", off, v))
 		}
@@ -182,7 +188,8 @@ func TestCorruptIsAnError(t *testing.T) {
 		tb := w.open(1)
 		must(t, second(tb.Set(bg, "k1", []byte("value"), Change{})))
 		var now int64
-		p, err := tb.find("k1", tb.hash("k1"), &now)
+		h := tb.hash("k1")
+		p, err := tb.stripeOf(h).find("k1", h, &now)
 		must(t, err)
 		spoil(w, p)
 		_, _, err = getOf(tb, nil, "k1")
@@ -192,7 +199,7 @@ func TestCorruptIsAnError(t *testing.T) {
 		if _, err = tb.Set(bg, "k1", nil, Change{}); !errors.Is(err, errs.ErrCorrupt) {
 			t.Errorf("%s: Set: %v", what, err)
 		}
-		if _, _, err = tb.All(bg, "", true); !errors.Is(err, errs.ErrCorrupt) {
+		if _, err = tb.All(bg, "", true); !errors.Is(err, errs.ErrCorrupt) {
 			t.Errorf("%s: All: %v", what, err)
 		}
 		if err = tb.Check(bg); !errors.Is(err, errs.ErrCorrupt) {
@@ -200,14 +207,19 @@ func TestCorruptIsAnError(t *testing.T) {
 		}
 	}
 	for what, g := range map[string]Geometry{
-		"no buckets":  {Size: 1 << 20, Log: 64, Locks: 1},
-		"odd buckets": {Size: 1 << 20, Buckets: 17, Log: 64, Locks: 1},
-		"few buckets": {Size: 1 << 30, Buckets: 8, Log: 64, Locks: 1},
-		"a short log": {Size: 1 << 20, Buckets: 16, Log: 1, Locks: 1},
-		"no locks":    {Size: 1 << 20, Buckets: 16, Log: 64},
-		"no heap":     {Size: 4096 * 3, Buckets: 16, Log: 64, Locks: 1},
-		"no pages":    {Size: 1<<20 + 1, Buckets: 16, Log: 64, Locks: 1},
-		"no end":      {Size: 1 << 50, Buckets: 1 << 28, Log: 64, Locks: 1},
+		"no buckets":  {Size: 1 << 20, Stripes: 1, Log: 64, Locks: 1},
+		"odd buckets": {Size: 1 << 20, Buckets: 17, Stripes: 1, Log: 64, Locks: 1},
+		"few buckets": {Size: 1 << 30, Buckets: 8, Stripes: 1, Log: 64, Locks: 1},
+		"a short log": {Size: 1 << 20, Buckets: 16, Stripes: 1, Log: 1, Locks: 1},
+		"no locks":    {Size: 1 << 20, Buckets: 16, Stripes: 1, Log: 64},
+		"no stripes":  {Size: 1 << 20, Buckets: 16, Log: 64, Locks: 1},
+		"odd stripes": {Size: 1 << 20, Buckets: 16, Stripes: 3, Log: 256, Locks: 1},
+		"16 stripes":  {Size: 1 << 20, Buckets: 16, Stripes: 16, Log: 1024, Locks: 1},
+		"short logs":  {Size: 1 << 20, Buckets: 16, Stripes: 4, Log: 128, Locks: 1},
+		"2 evict":     {Size: 1 << 20, Buckets: 16, Stripes: 2, Log: 128, Locks: 1, Evict: true},
+		"no heap":     {Size: 4096 * 3, Buckets: 16, Stripes: 1, Log: 64, Locks: 1},
+		"no pages":    {Size: 1<<20 + 1, Buckets: 16, Stripes: 1, Log: 64, Locks: 1},
+		"no end":      {Size: 1 << 50, Buckets: 1 << 28, Stripes: 1, Log: 64, Locks: 1},
 	} {
 		if err := g.Check(); !errors.Is(err, errs.ErrCorrupt) {
 			t.Errorf("%s: %v", what, err)

@@ -8,43 +8,60 @@ import (
 	"github.com/shiplap-ipc/shiplap/internal/wordlock"
 )
 
-// Control words, by their offset in the file. What different sides write lies on lines of its own.
+// Words of the whole table, by their offset in the file. What different sides write lies on lines of its own.
 const (
-	// WriterLock is the record of the lock that writers hold.
-	WriterLock = 4096
 	// BindingLock is the record of the lock under which key locks are given to keys.
-	BindingLock = WriterLock + wordlock.Size
+	BindingLock = 4096
+	// HeapLock is the record of the lock under which blocks are taken and freed.
+	HeapLock = BindingLock + wordlock.Size
 
-	offArmed    = 4352 // u64 valid entries of the redo log; 0: nothing is under way
-	offPending  = 4360 // 2 × u64 granules of blocks in the lock holder's hands
-	offRedo     = 4416 // 40 × {u64 offset, u64 word}
-	redoEnd     = 5120
-	offRevision = 5120 // u64 number of changes
+	offHeapArmed = 4352 // u64 valid entries of the heap's redo log; 0: nothing is under way
+	offHeapRedo  = 4416 // 40 × {u64 offset, u64 word}
 
-	// Changed is the event: the revision went up.
-	Changed     = 5128 // u32
-	offSleeps   = 5136 // u64 how often somebody slept for it
-	offCounts   = 5248 // u32 entries, u32 entries that were cleared and not reclaimed yet
-	offExtras   = 5256 // u32 entries that expire, u32 overflow buckets
-	offTop      = 5264 // u32 granule where the used part of the heap ends, u32 granules of the last block before it
-	offFree     = 5272 // u64 granules in free blocks
-	offBitmap   = 5280 // 4 × u64 which lists of free blocks have one
-	offNext     = 5376 // u64 no entry expires before this time, as all behind written by the lock's holder outside of rows
-	offLap      = 5384 // u64 the same, of the buckets that the hand has passed
-	offHand     = 5392 // u64 bucket that is looked at next for entries to reclaim
-	offClock    = 5400 // u64 bucket that is looked at next for entries to evict
-	offSets     = 5408 // u64 counters
-	offDeletes  = 5416
-	offExpired  = 5424
-	offEvicted  = 5432
-	offHits     = 5440 // u64 counters of readers, who tell of many reads at a time
-	offMisses   = 5448
-	offReserved = 5504 // u64 bytes of the file that are set aside; what readers read is on this line, which hardly ever changes
-	offCleared  = 5512 // u64 entries of this revision and before count for nothing
+	// Changed is the event: something was changed.
+	Changed     = 5120 // u32
+	offSleeps   = 5128 // u64 how often somebody slept for it
+	offHits     = 5184 // u64 counters of readers, who tell of many reads at a time
+	offMisses   = 5192
+	offReserved = 5248 // u64 bytes of the file that are set aside; what readers read is on these lines, which hardly ever change
+	offEpoch    = 5256 // u64 how often everything was cleared
+	offCleared  = 5312 // 2 × 8 × u64 of epochs that are even, and odd: what has this revision of its stripe or an earlier one counts for nothing
+	offTop      = 5440 // u32 granule where the used part of the heap ends, u32 granules of the last block before it
+	offFree     = 5448 // u64 granules in free blocks
+	offBitmap   = 5456 // 4 × u64 which lists of free blocks have one
 	offLists    = 5632 // 240 × {u32 granule of the first free block, u32 how many}
-	offSpare    = 7552 // 17 × u64 granule of a block of 0, 1, 2 … 16 granules that is in nobody's hands; 0: none
-	ctlEnd      = 8192 // the change log follows
+	ctlEnd      = 8192 // the stripes follow
 )
+
+// Words of a stripe, by their offset from its beginning.
+const (
+	offLock      = 0   // the record of the lock that writers hold
+	offArmed     = 128 // u64 as for the heap
+	offPending   = 136 // 2 × u64 granules of blocks in the lock holder's hands
+	offClearing  = 152 // u64 epoch that begins when all stripes are cleared; 0: nothing is being cleared
+	offUnsettled = 160 // u64 not 0: a holder died, and who has the lock must look first whether he had the heap's, too
+	offRedo      = 192 // 40 × {u64 offset, u64 word}
+	offRevision  = 832 // u64 number of changes
+	offCounts    = 840 // u32 entries, u32 entries that were cleared and not reclaimed yet
+	offExtras    = 848 // u32 entries that expire, u32 overflow buckets
+	offNext      = 896 // u64 no entry expires before this time, as all behind written by the lock's holder outside of rows
+	offLap       = 904 // u64 the same, of the buckets that the hand has passed
+	offHand      = 912 // u64 bucket, counted from the stripe's first, that is looked at next for entries to reclaim
+	offClock     = 920 // u64 bucket that is looked at next for entries to evict
+	offSets      = 928 // u64 counters
+	offDeletes   = 936
+	offExpired   = 944
+	offEvicted   = 952
+	offSpare     = 960 // 17 × u64 granule of a block of 0, 1, 2 … 16 granules that is in nobody's hands; 0: none
+	stripeUsed   = offSpare + 17*8
+	stripeSize   = 2048
+)
+
+// MaxStripes is the largest number of stripes.
+const MaxStripes = 8
+
+// WriterLock is the record of the lock of a stripe.
+func WriterLock(stripe int) int { return ctlEnd + stripe*stripeSize + offLock }
 
 const (
 	// Granule is the unit of the heap: one cache line.
@@ -90,7 +107,8 @@ const (
 type Geometry struct {
 	Size    int64 // of the file
 	Buckets uint64
-	Log     uint64 // entries of the change log
+	Stripes uint64 // of the buckets, each with its own writer
+	Log     uint64 // entries of the change logs of all stripes
 	Locks   uint64 // key locks
 	Evict   bool
 	Seed    [2]uint64
@@ -104,8 +122,10 @@ func (g *Geometry) Check() error {
 	switch {
 	case g.Buckets < 8 || g.Buckets > 1<<28 || bits.OnesCount64(g.Buckets) != 1 || int64(g.Buckets) < g.Size/bucketPer:
 		return bad("%d buckets for %d bytes", g.Buckets, g.Size)
-	case g.Log < 64 || g.Log > 1<<20 || bits.OnesCount64(g.Log) != 1:
-		return bad("a change log of %d entries", g.Log)
+	case g.Stripes < 1 || g.Stripes > MaxStripes || bits.OnesCount64(g.Stripes) != 1 || g.Evict && g.Stripes > 1:
+		return bad("%d stripes", g.Stripes)
+	case g.Log < 64*g.Stripes || g.Log > 1<<20 || bits.OnesCount64(g.Log) != 1:
+		return bad("change logs of %d entries in %d stripes", g.Log, g.Stripes)
 	case g.Locks < 1 || g.Locks > 1<<16:
 		return bad("%d key locks", g.Locks)
 	case g.Size > MaxSize || g.Size%PageSize != 0 || g.Size < g.heapAt()+minHeap:
@@ -122,7 +142,8 @@ func (g *Geometry) Least() int64 {
 // Overhead is what lies before the heap, in bytes.
 func (g *Geometry) Overhead() int64 { return g.heapAt() }
 
-func (g *Geometry) locksAt() int64   { return ctlEnd + int64(8*g.Log) }
+func (g *Geometry) logAt() int64     { return ctlEnd + int64(stripeSize*g.Stripes) }
+func (g *Geometry) locksAt() int64   { return g.logAt() + int64(8*g.Log) }
 func (g *Geometry) bindsAt() int64   { return g.locksAt() + int64(wordlock.Size*g.Locks) }
 func (g *Geometry) bucketsAt() int64 { return g.bindsAt() + int64(bindBytes*g.Locks) }
 func (g *Geometry) heapAt() int64    { return g.bucketsAt() + int64(bucketSize*g.Buckets) }

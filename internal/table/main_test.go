@@ -36,8 +36,14 @@ type world struct {
 }
 
 func newWorld(g Geometry) *world {
+	if g.Stripes == 0 {
+		g.Stripes = 2
+		if g.Evict {
+			g.Stripes = 1
+		}
+	}
 	if g.Log == 0 {
-		g.Log = 64
+		g.Log = 64 * g.Stripes
 	}
 	if g.Locks == 0 {
 		g.Locks = 4

@@ -68,7 +68,7 @@ func TestConcurrently(t *testing.T) {
 							return
 						}
 						if n%500 == 499 {
-							_, err := tb.Clear(bg)
+							err := tb.Clear(bg)
 							if err != nil {
 								t.Error(err)
 							}
@@ -104,7 +104,7 @@ func TestConcurrently(t *testing.T) {
 			wg.Go(func() {
 				tb := w.open(20)
 				for !stop.Load() {
-					all, _, err := tb.All(bg, "key", true)
+					all, err := tb.All(bg, "key", true)
 					if err != nil {
 						t.Error(err)
 						return
@@ -142,7 +142,7 @@ func TestConcurrently(t *testing.T) {
 			wg.Wait()
 			must(t, watcher.Poll(tell))
 			must(t, tb.Check(bg))
-			all, _, err := tb.All(bg, "", false)
+			all, err := tb.All(bg, "", false)
 			must(t, err)
 			if len(all) != len(told) {
 				t.Errorf("told of %d keys, %d are there", len(told), len(all))

@@ -67,9 +67,9 @@ func (e *entryHeader) meta() Meta   { return Meta{e.rev, timeOf(e.expires), e.fo
 // timeOf is an expiry from shared memory, the end of time where it is none.
 func timeOf(expires uint64) int64 { return int64(min(expires, 1<<63-1)) }
 
-// alive: neither cleared nor expired. now is asked for only if need be.
-func (t *Table) alive(e *entryHeader, now *int64) bool {
-	return e.rev > t.cleared.Load() && !t.expired(e, now)
+// aliveAfter: not cleared, which those up to a revision are, and not expired. now is asked for only if need be.
+func (t *Table) aliveAfter(e *entryHeader, cleared uint64, now *int64) bool {
+	return e.rev > cleared && !t.expired(e, now)
 }
 
 func (t *Table) expired(e *entryHeader, now *int64) bool {
@@ -141,6 +141,7 @@ const (
 // look searches for a key once. want says that the value is wanted.
 func (t *Table) look(dst []byte, key string, h uint64, want bool) ([]byte, Meta, result) {
 	line := t.span.Line(t.bucket(h))
+	epoch := t.epoch.Load()
 	head := &line[0]
 	seen := head.Load()
 	words, link := line[1:], seen
@@ -174,7 +175,10 @@ func (t *Table) look(dst []byte, key string, h uint64, want bool) ([]byte, Meta,
 				continue
 			}
 			m := Meta{e[1].Load(), timeOf(e[2].Load()), Format(l >> 24)}
-			if m.Revision <= t.cleared.Load() || m.Expires != 0 && t.now() >= m.Expires {
+			if m.Revision <= t.cleared(t.stripeOf(h).i, epoch) || m.Expires != 0 && t.now() >= m.Expires {
+				if t.epoch.Load() != epoch {
+					return dst, Meta{}, changed
+				}
 				return dst, Meta{}, unchanged(head, seen, missing)
 			}
 			if want {
@@ -187,7 +191,7 @@ func (t *Table) look(dst []byte, key string, h uint64, want bool) ([]byte, Meta,
 				t.span.LoadBytes(dst[len(dst):len(dst)+n], at+valueAt)
 				dst = dst[:len(dst)+n]
 			}
-			if head.Load() != seen {
+			if head.Load() != seen || t.epoch.Load() != epoch {
 				return dst, Meta{}, changed
 			}
 			if t.geo.Evict && v&slotUsed == 0 {
@@ -274,7 +278,7 @@ func (t *Table) get(dst []byte, key string, h uint64, want bool) ([]byte, Meta, 
 
 func (t *Table) getAgain(dst []byte, key string, h uint64, want bool) (out []byte, m Meta, err error) {
 	r := changed
-	err = t.again(func() result {
+	err = t.stripeOf(h).again(func() result {
 		out, m, r = t.look(dst, key, h, want)
 		return r
 	})
@@ -297,7 +301,7 @@ const (
 // again reads until it gets something that stood still. A living writer may be faster, with a large value, for ever: so
 // the lock has to help. Whoever holds that may be stopped: but then nothing changes. So it is waited for in slices, which are longer the longer
 // reading takes, for so does writing.
-func (t *Table) again(read func() result) error {
+func (t *stripe) again(read func() result) error {
 	start := time.Now()
 	free := start // since when it reads without the lock
 	for i := 1; ; i++ {
@@ -325,13 +329,13 @@ func (t *Table) again(read func() result) error {
 }
 
 // readLocked reads with the lock, unless that cannot be had for a while.
-func (t *Table) readLocked(slice time.Duration, read func() result) (done bool, err error) {
+func (t *stripe) readLocked(slice time.Duration, read func() result) (done bool, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), slice)
 	defer cancel()
 	if err := t.acquire(ctx); err != nil {
 		return !errors.Is(err, context.DeadlineExceeded), err
 	}
-	defer t.lock.Unlock()
+	defer t.unlock()
 	switch read() {
 	case found, missing:
 		return true, nil

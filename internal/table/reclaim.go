@@ -14,9 +14,9 @@ const (
 )
 
 // soon remembers that an entry will expire, before it exists.
-func (t *Table) soon(expires uint64) {
+func (t *stripe) soon(expires uint64) {
 	for _, off := range [...]int{offNext, offLap} {
-		w := t.span.U64(off)
+		w := t.word(off)
 		if v := w.Load(); v == 0 || expires < v {
 			w.StoreOrdered(expires)
 		}
@@ -24,7 +24,7 @@ func (t *Table) soon(expires uint64) {
 }
 
 // due reports whether there may be something to reclaim.
-func (t *Table) due(now *int64) bool {
+func (t *stripe) due(now *int64) bool {
 	if t.counts.Load()>>32 != 0 {
 		return true
 	}
@@ -34,32 +34,32 @@ func (t *Table) due(now *int64) bool {
 	if *now == 0 {
 		*now = t.now()
 	}
-	return uint64(*now) >= t.span.U64(offNext).Load()
+	return uint64(*now) >= t.word(offNext).Load()
 }
 
 // tidy is what each change does for the next ones.
-func (t *Table) tidy(now *int64) {
+func (t *stripe) tidy(now *int64) {
 	if t.due(now) {
 		t.sweep(stepBuckets, stepEntries, now) // its errors are the business of those who need the room
 	}
 }
 
 // sweep moves the hand over some buckets.
-func (t *Table) sweep(buckets, entries int, now *int64) (seen, reclaimed int, err error) {
+func (t *stripe) sweep(buckets, entries int, now *int64) (seen, reclaimed int, err error) {
 	if *now == 0 {
 		*now = t.now()
 	}
-	hand := t.span.U64(offHand)
+	hand := t.word(offHand)
 	for seen < buckets && reclaimed < entries {
 		i := hand.Load()
-		if i >= t.geo.Buckets {
+		if i >= t.own() {
 			i = 0
 		}
-		lap := t.span.U64(offLap)
+		lap := t.word(offLap)
 		if i == 0 {
 			lap.StoreOrdered(1<<64 - 1)
 		}
-		n, soonest, more, err := t.sweepBucket(t.buckets+int(i)*bucketSize, entries-reclaimed, now)
+		n, soonest, more, err := t.sweepBucket(t.first()+int(i)*bucketSize, entries-reclaimed, now)
 		reclaimed += n
 		if err != nil {
 			return seen, reclaimed, err
@@ -71,8 +71,8 @@ func (t *Table) sweep(buckets, entries int, now *int64) (seen, reclaimed int, er
 			break // the rest of this bucket the next time
 		}
 		seen++
-		if i++; i == t.geo.Buckets {
-			t.span.U64(offNext).StoreOrdered(lap.Load())
+		if i++; i == t.own() {
+			t.word(offNext).StoreOrdered(lap.Load())
 			i = 0
 		}
 		hand.StoreOrdered(i)
@@ -81,7 +81,7 @@ func (t *Table) sweep(buckets, entries int, now *int64) (seen, reclaimed int, er
 }
 
 // sweepBucket reclaims up to most entries of a bucket. soonest is when the first of the others expires.
-func (t *Table) sweepBucket(bucket, most int, now *int64) (n int, soonest uint64, more bool, err error) {
+func (t *stripe) sweepBucket(bucket, most int, now *int64) (n int, soonest uint64, more bool, err error) {
 	cleared := t.counts.Load()>>32 != 0
 again:
 	soonest = 1<<64 - 1
@@ -134,22 +134,37 @@ again:
 }
 
 // inOrder says that blocks could not be freed: more must not be taken into the hand.
-func (t *Table) inOrder() error {
+func (t *stripe) inOrder() error {
 	if t.pending[0].Load()|t.pending[1].Load() != 0 {
 		return t.settlePending()
 	}
 	return nil
 }
 
+// own is how many buckets the stripe has, and first the offset of the first.
+func (t *Table) own() uint64 { return t.geo.Buckets / t.geo.Stripes }
+func (s *stripe) first() int { return s.buckets + s.i*int(s.own())*bucketSize }
+
 // Reclaim goes once around and reclaims all that has expired or was cleared, in pieces between which others get
 // the lock. It returns how many entries there were.
 func (t *Table) Reclaim(ctx context.Context) (n int, err error) {
-	err = t.flushLocked(ctx)
-	for seen := 0; err == nil && uint64(seen) < t.geo.Buckets; {
-		k, m, err := t.reclaimPiece(ctx)
+	for i := range t.stripes {
+		m, err := t.stripes[i].reclaim(ctx)
+		n += m
+		if err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+func (s *stripe) reclaim(ctx context.Context) (n int, err error) {
+	err = s.flushLocked(ctx)
+	for seen := 0; err == nil && uint64(seen) < s.own(); {
+		k, m, err := s.reclaimPiece(ctx)
 		n += m
 		if m > 0 {
-			t.event.WakeAll()
+			s.event.WakeAll()
 		}
 		if err != nil {
 			return n, err
@@ -162,28 +177,28 @@ func (t *Table) Reclaim(ctx context.Context) (n int, err error) {
 		}
 	}
 	if err == nil && n > 0 {
-		err = t.flushLocked(ctx)
+		err = s.flushLocked(ctx)
 	}
 	return n, err
 }
 
-func (t *Table) flushLocked(ctx context.Context) error {
-	if err := t.acquire(ctx); err != nil {
+func (s *stripe) flushLocked(ctx context.Context) error {
+	if err := s.acquire(ctx); err != nil {
 		return err
 	}
-	defer t.lock.Unlock()
-	_, err := t.flush()
+	defer s.unlock()
+	_, err := s.flush()
 	return err
 }
 
-func (t *Table) reclaimPiece(ctx context.Context) (seen, n int, err error) {
-	if err := t.acquire(ctx); err != nil {
+func (s *stripe) reclaimPiece(ctx context.Context) (seen, n int, err error) {
+	if err := s.acquire(ctx); err != nil {
 		return 0, 0, err
 	}
-	defer t.lock.Unlock()
-	if uint32(t.extras.Load()) == 0 && t.counts.Load()>>32 == 0 {
+	defer s.unlock()
+	if uint32(s.extras.Load()) == 0 && s.counts.Load()>>32 == 0 {
 		return 0, 0, nil
 	}
 	var now int64
-	return t.sweep(pieceBuckets, pieceEntries, &now)
+	return s.sweep(pieceBuckets, pieceEntries, &now)
 }

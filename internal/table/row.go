@@ -1,21 +1,27 @@
 package table
 
+import "github.com/shiplap-ipc/shiplap/internal/mem"
+
 // row is a row of stores that happens as a whole: it is collected here, written down in the redo log, armed, done.
 // It belongs to the holder of the lock.
 type row struct {
-	t *Table
-	n int
-	s [maxRedo]struct {
+	span  *mem.Span
+	armed *mem.U64
+	redo  int // offset of the redo log
+	n     int
+	s     [maxRedo]struct {
 		off int
 		v   uint64
 	}
 }
 
 // begin starts a row.
-func (t *Table) begin() *row {
-	t.row.t, t.row.n = t, 0
-	return &t.row
+func (r *row) begin() *row {
+	r.n = 0
+	return r
 }
+
+func (s *stripe) begin() *row { return s.row.begin() }
 
 // put adds a store; a second one of a word replaces the first, in its place.
 func (r *row) put(off int, v uint64) {
@@ -41,52 +47,92 @@ func (r *row) load(off int) uint64 {
 			return r.s[i].v
 		}
 	}
-	return r.t.span.U64(off).Load()
+	return r.span.U64(off).Load()
 }
 
 // commit lets the row happen.
 func (r *row) commit() {
-	t := r.t
 	for i := range r.n {
-		t.span.U64(offRedo + 16*i).StoreOrdered(uint64(r.s[i].off))
-		t.span.U64(offRedo + 16*i + 8).StoreOrdered(r.s[i].v)
+		r.span.U64(r.redo + 16*i).StoreOrdered(uint64(r.s[i].off))
+		r.span.U64(r.redo + 16*i + 8).StoreOrdered(r.s[i].v)
 	}
-	t.armed.StoreOrdered(uint64(r.n)) // from here on it happens, whoever dies
-	for i := range r.n {
-		t.span.U64(r.s[i].off).StoreOrdered(r.s[i].v)
-	}
-	t.armed.StoreOrdered(0)
+	r.armed.StoreOrdered(uint64(r.n)) // from here on it happens, whoever dies
+	r.perform()
 }
 
-// recover does an armed row once more, and frees what was in the dead one's hands. It may be cut short at any point, and
-// done again by the next.
-func (t *Table) recover() error {
-	if n := t.armed.Load(); n != 0 {
-		if n > maxRedo {
-			return corrupt("a redo log of %d entries, %d at most are possible", n, maxRedo)
-		}
-		r := t.begin()
-		for i := range int(n) {
-			off := t.span.U64(offRedo + 16*i).Load()
-			if off < offPending || off >= offRedo && off < redoEnd || off%8 != 0 || off > uint64(t.geo.Size)-8 {
-				return corrupt("redo log: a store to offset %d", off)
-			}
-			r.add(int(off), t.span.U64(offRedo+16*i+8).Load())
-		}
-		for i := range r.n {
-			t.span.U64(r.s[i].off).StoreOrdered(r.s[i].v)
-		}
-		t.armed.StoreOrdered(0)
+func (r *row) perform() {
+	for i := range r.n {
+		r.span.U64(r.s[i].off).StoreOrdered(r.s[i].v)
 	}
-	for i, p := range t.pending {
+	r.armed.StoreOrdered(0)
+}
+
+// again does an armed row once more. It may be cut short at any point, and done again by the next.
+func (r *row) again(t *Table) error {
+	n := r.armed.Load()
+	if n == 0 {
+		return nil
+	}
+	if n > maxRedo {
+		return corrupt("a redo log of %d entries, %d at most are possible", n, maxRedo)
+	}
+	r.begin()
+	for i := range int(n) {
+		off := r.span.U64(r.redo + 16*i).Load()
+		if !t.storable(off) {
+			return corrupt("redo log: a store to offset %d", off)
+		}
+		r.add(int(off), r.span.U64(r.redo+16*i+8).Load())
+	}
+	r.perform()
+	return nil
+}
+
+// storable says whether a row may hold a store to an offset: not to locks, and not to redo logs.
+func (t *Table) storable(off uint64) bool {
+	switch {
+	case off%8 != 0 || off > uint64(t.geo.Size)-8:
+		return false
+	case off < ctlEnd:
+		return off >= offTop
+	case off < uint64(t.geo.logAt()):
+		off = (off - ctlEnd) % stripeSize
+		return off > offArmed && off < offRedo || off >= offRevision && off < stripeUsed
+	case off < uint64(t.geo.locksAt()):
+		return true
+	}
+	return off >= uint64(t.geo.bucketsAt())
+}
+
+// recover finishes what a dead holder left, in the heap first: a row there may put a block into his hands, or take one out of them.
+// It may be cut short at any point, and done again by the next.
+func (s *stripe) recover() error {
+	if s.unsettled.Load() != 0 {
+		if err := s.lockHeap(s.ctx); err != nil {
+			return err
+		}
+		s.heapLock.Unlock()
+		s.unsettled.StoreOrdered(0)
+	}
+	if err := s.row.again(s.Table); err != nil {
+		return err
+	}
+	if e := s.clearing.Load(); e != 0 {
+		if e == s.epoch.Load() {
+			s.clear()
+		} else {
+			s.clearing.StoreOrdered(0) // it never began
+		}
+	}
+	for i, p := range s.pending {
 		v := p.Load()
 		if v == 0 {
 			continue
 		}
-		if v > uint64(t.end) {
-			return corrupt("the block in the writer's hands begins at granule %d of %d", v, t.end)
+		if v > uint64(s.end) {
+			return corrupt("the block in the writer's hands begins at granule %d of %d", v, s.end)
 		}
-		if err := t.release(i); err != nil {
+		if err := s.release(i); err != nil {
 			return err
 		}
 	}

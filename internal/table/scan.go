@@ -42,19 +42,20 @@ func (t *Table) collect(dst []Entry, bucket int, q *query) ([]Entry, error) {
 	case q.locked:
 		return dst, corrupt("a bucket, or an entry in it, is not as they are, or changes while its lock is held")
 	}
-	err := t.again(read)
+	err := t.stripeOf(t.number(bucket)).again(read)
 	return dst, err
 }
 
 func (t *Table) collectOnce(dst []Entry, bucket int, q *query) ([]Entry, result) {
-	head := t.span.U64(bucket)
+	head, epoch := t.span.U64(bucket), t.epoch.Load()
 	seen := head.Load()
 	is := func(r result) result {
-		if head.Load() != seen {
+		if head.Load() != seen || t.epoch.Load() != epoch {
 			return changed
 		}
 		return r
 	}
+	stripe := t.stripeOf(t.number(bucket)).i
 	s, link := t.mainSlots(bucket), seen
 	for hops := 0; ; hops++ {
 		for i := range s.n {
@@ -67,7 +68,7 @@ func (t *Table) collectOnce(dst []Entry, bucket int, q *query) ([]Entry, result)
 				return dst, is(wrong)
 			}
 			if e.key < len(q.prefix) || q.exact && e.key != len(q.prefix) ||
-				!t.span.EqualString(e.keyAt(), q.prefix) || !t.alive(&e, &q.now) {
+				!t.span.EqualString(e.keyAt(), q.prefix) || !t.aliveAfter(&e, t.cleared(stripe, epoch), &q.now) {
 				continue
 			}
 			if e.key+e.value > 1<<12 && head.Load() != seen { // before lengths are believed that may be torn
@@ -110,52 +111,76 @@ func (t *Table) copyOut(e *entryHeader, q *query) Entry {
 
 const snapshotTries = 3
 
-// All returns the entries whose keys begin with prefix as they were at one moment, in no order, and the revision of that
-// moment. It reads without the lock, and, if others change the table meanwhile again and again, with it.
-func (t *Table) All(ctx context.Context, prefix string, values bool) (all []Entry, rev uint64, err error) {
+// All returns the entries whose keys begin with prefix as they were at one moment, in no order. It reads without locks,
+// and, if others change the table meanwhile again and again, with all of them.
+func (t *Table) All(ctx context.Context, prefix string, values bool) (all []Entry, err error) {
 	q := query{prefix: prefix, values: values}
 	for range snapshotTries {
-		if all, rev, err = t.snapshot(ctx, all[:0], &q); err != errAgain {
-			return all, rev, err
+		if all, err = t.snapshot(ctx, all[:0], &q); err != errAgain {
+			return all, err
 		}
 	}
-	if err := t.acquire(ctx); err != nil {
-		return nil, 0, err
+	if err := t.acquireAll(ctx); err != nil {
+		return nil, err
 	}
-	defer t.lock.Unlock()
+	defer t.unlockAll()
 	q.locked = true
-	if all, rev, err = t.snapshot(ctx, all[:0], &q); err == errAgain {
-		err = corrupt("somebody changes the table who does not hold its lock")
+	if all, err = t.snapshot(ctx, all[:0], &q); err == errAgain {
+		err = corrupt("somebody changes the table who does not hold its locks")
 	}
-	return all, rev, err
+	return all, err
 }
 
-// snapshot reads everything; errAgain if the table changed meanwhile. One change may be half done, as others see it: then its
-// revision is not there yet, and its one key is there or is not. Clearing is seen by its own word.
-func (t *Table) snapshot(ctx context.Context, all []Entry, q *query) ([]Entry, uint64, error) {
+// moment says at which revisions everything was read.
+type moment struct {
+	epoch     uint64
+	revisions [MaxStripes]uint64
+}
+
+// still reports whether nothing has changed since the moment, apart from one change at most that is half done, as others see it: then its
+// revision is not there yet, and its one key is there or is not. Of two such, a reader could see the later one alone.
+func (t *Table) still(m *moment) bool {
+	underWay := 0
+	for i := range t.stripes {
+		s := &t.stripes[i]
+		if s.armed.Load() != 0 { // before its revision is looked at, which goes up before the row is done
+			underWay++
+		}
+		if s.revision.Load() != m.revisions[i] {
+			return false
+		}
+	}
+	return underWay <= 1 && t.epoch.Load() == m.epoch
+}
+
+// snapshot reads everything; errAgain if the table changed meanwhile.
+func (t *Table) snapshot(ctx context.Context, all []Entry, q *query) ([]Entry, error) {
 	q.now, q.room = t.now(), t.budget() // one moment for all
-	rev, cleared := t.revision.Load(), t.cleared.Load()
+	m := moment{epoch: t.epoch.Load()}
+	for i := range t.stripes {
+		m.revisions[i] = t.stripes[i].revision.Load()
+	}
 	for i := range int(t.geo.Buckets) {
 		var err error
 		if all, err = t.collect(all, t.buckets+i*bucketSize, q); err != nil {
-			if !q.locked && t.revision.Load() != rev {
-				return nil, 0, errAgain // what moves may be met twice, and be more than the heap holds
+			if !q.locked && !t.still(&m) {
+				return nil, errAgain // what moves may be met twice, and be more than the heap holds
 			}
-			return nil, 0, err
+			return nil, err
 		}
 		if i%1024 == 1023 {
-			if t.revision.Load() != rev {
-				return all, 0, errAgain
+			if !t.still(&m) {
+				return all, errAgain
 			}
 			if ctx.Err() != nil {
-				return nil, 0, context.Cause(ctx)
+				return nil, context.Cause(ctx)
 			}
 		}
 	}
-	if t.revision.Load() != rev || t.cleared.Load() != cleared {
-		return all, 0, errAgain
+	if !t.still(&m) {
+		return all, errAgain
 	}
-	return all, rev, nil
+	return all, nil
 }
 
 // scanned is how many bytes, and buckets, a piece of a Scan has.

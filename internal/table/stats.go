@@ -17,7 +17,7 @@ type Stats struct {
 	Heap      int64 // offset of the heap
 	Top       int64 // offset of what was never used
 	Free      int64 // bytes in free blocks before Top
-	Spare     int64 // bytes in blocks that wait for an entry of their size, at most one of a size
+	Spare     int64 // bytes in blocks that wait for an entry of their size, at most one of a size in each stripe
 	Lists     []List
 	Revision  uint64
 	Sets      uint64
@@ -27,7 +27,8 @@ type Stats struct {
 	Hits      uint64 // that readers have told of
 	Misses    uint64
 	Sleeps    uint64
-	Writer    wordlock.State
+	Writers   []wordlock.State // of each stripe
+	Taker     wordlock.State   // who takes or frees a block
 }
 
 // List is a row of free blocks of about one size.
@@ -48,23 +49,30 @@ func (s *Stats) Largest() int64 {
 // Stats reads the counters; it takes no lock.
 func (t *Table) Stats() (s Stats, err error) {
 	word := func(off int) uint64 { return t.span.U64(off).Load() }
-	c, x := t.counts.Load(), t.extras.Load()
 	s = Stats{
-		Geometry: t.geo, Entries: int(uint32(c)), Cleared: int(c >> 32), Expiring: int(uint32(x)), Overflows: int(x >> 32),
-		Heap: int64(t.heap) * Granule, Top: int64(uint32(t.top.Load())) * Granule, Revision: t.revision.Load(),
-		Sets: word(offSets), Deletes: word(offDeletes), Expired: word(offExpired), Evicted: word(offEvicted), Hits: word(offHits), Misses: word(offMisses), Sleeps: word(offSleeps),
-		Writer: wordlock.Inspect(t.span, WriterLock),
+		Geometry: t.geo, Heap: int64(t.heap) * Granule, Top: int64(uint32(t.top.Load())) * Granule, Revision: t.Revision(),
+		Hits: word(offHits), Misses: word(offMisses), Sleeps: word(offSleeps), Taker: wordlock.Inspect(t.span, HeapLock),
+	}
+	for i := range t.stripes {
+		p := &t.stripes[i]
+		c, x := p.counts.Load(), p.extras.Load()
+		s.Entries, s.Cleared, s.Expiring, s.Overflows = s.Entries+int(uint32(c)), s.Cleared+int(c>>32), s.Expiring+int(uint32(x)), s.Overflows+int(x>>32)
+		s.Sets += p.word(offSets).Load()
+		s.Deletes += p.word(offDeletes).Load()
+		s.Expired += p.word(offExpired).Load()
+		s.Evicted += p.word(offEvicted).Load()
+		s.Writers = append(s.Writers, wordlock.Inspect(t.span, WriterLock(i)))
+		for n := range maxSpare {
+			if word(p.spareAt(uint32(n+1))) != 0 {
+				s.Spare += int64(n+1) * Granule
+			}
+		}
 	}
 	reserved, free := t.reserved.Load(), t.free.Load()
 	if s.Top < s.Heap || s.Top > s.Size || reserved > uint64(s.Size) || free > uint64(t.end-t.heap) {
 		return s, corrupt("the heap goes from %d to %d of %d bytes, %d are set aside, %d lines free", s.Heap, s.Top, s.Size, reserved, free)
 	}
 	s.Reserved, s.Free = int64(reserved), int64(free)*Granule
-	for n := range maxSpare {
-		if word(spareAt(uint32(n+1))) != 0 {
-			s.Spare += int64(n+1) * Granule
-		}
-	}
 	for c := range lists {
 		if l := word(listAt(c)); uint32(l) != 0 {
 			s.Lists = append(s.Lists, List{int64(classLeast(c)) * Granule, int(l >> 32)})
@@ -83,15 +91,44 @@ func (t *Table) CountReads(hits, misses uint64) {
 	}
 }
 
-// Check reads the whole table, with the lock, and finds out whether everything in it is as it has to be: every block is
+// Check reads the whole table, with all locks, and finds out whether everything in it is as it has to be: every block is
 // an entry in the one slot where its key leads to, an overflow bucket of one bucket, or free and in its list; and
 // the counters say so.
 func (t *Table) Check(ctx context.Context) error {
-	if err := t.acquire(ctx); err != nil {
+	if err := t.acquireAll(ctx); err != nil {
 		return err
 	}
-	defer t.lock.Unlock()
-	var c checker
+	defer t.unlockAll()
+	c := checker{state: map[uint32]uint32{}}
+	for i := range t.stripes {
+		if err := c.stripe(&t.stripes[i]); err != nil {
+			return err
+		}
+	}
+	if err := c.lists(t); err != nil {
+		return err
+	}
+	return c.heap(t)
+}
+
+// checker knows what the slots, chains and lists say of the blocks.
+type checker struct {
+	state                   map[uint32]uint32
+	live, cleared, expiring uint32 // of a stripe
+	overflows               uint32
+	free, entries           uint32
+}
+
+func (c *checker) claim(g, state uint32) error {
+	if _, twice := c.state[g]; twice {
+		return corrupt("two words lead to the block at granule %d", g)
+	}
+	c.state[g] = state
+	return nil
+}
+
+func (c *checker) stripe(t *stripe) error {
+	c.live, c.cleared, c.expiring, c.overflows = 0, 0, 0, 0
 	if err := c.buckets(t); err != nil {
 		return err
 	}
@@ -104,31 +141,12 @@ func (t *Table) Check(ctx context.Context) error {
 			}
 		}
 	}
-	if err := c.lists(t); err != nil {
-		return err
-	}
-	return c.heap(t)
-}
-
-// checker knows what the slots, chains and lists say of the blocks.
-type checker struct {
-	state                    map[uint32]uint32
-	live, cleared, expiring  uint32
-	overflows, free, entries uint32
-}
-
-func (c *checker) claim(g, state uint32) error {
-	if _, twice := c.state[g]; twice {
-		return corrupt("two words lead to the block at granule %d", g)
-	}
-	c.state[g] = state
 	return nil
 }
 
-func (c *checker) buckets(t *Table) error {
-	c.state = map[uint32]uint32{}
-	for i := range int(t.geo.Buckets) {
-		bucket := t.buckets + i*bucketSize
+func (c *checker) buckets(t *stripe) error {
+	for i := range int(t.own()) {
+		bucket := t.first() + i*bucketSize
 		s, link := t.mainSlots(bucket), t.span.U64(bucket).Load()
 		for {
 			for k := range s.n {
@@ -162,7 +180,7 @@ func (c *checker) buckets(t *Table) error {
 	return nil
 }
 
-func (c *checker) slot(t *Table, bucket int, word uint64) error {
+func (c *checker) slot(t *stripe, bucket int, word uint64) error {
 	e, ok := t.entry(word)
 	if !ok || e.key > MaxKey {
 		return corrupt("no entry at granule %d", uint32(word))
@@ -174,17 +192,17 @@ func (c *checker) slot(t *Table, bucket int, word uint64) error {
 		return corrupt("the entry of %q is in a slot that is not its own", key)
 	}
 	if e.rev > t.revision.Load() {
-		return corrupt("the entry of %q has revision %d, the table %d", key, e.rev, t.revision.Load())
+		return corrupt("the entry of %q has revision %d, its stripe %d", key, e.rev, t.revision.Load())
 	}
-	if e.rev > t.cleared.Load() {
+	if e.rev > t.dead() {
 		c.live++
 	} else {
 		c.cleared++
 	}
 	if e.expires != 0 {
 		c.expiring++
-		next, lap, hand := t.span.U64(offNext).Load(), t.span.U64(offLap).Load(), t.span.U64(offHand).Load()
-		if e.expires < next || e.expires < lap && uint64(bucket-t.buckets)/bucketSize < hand && hand < t.geo.Buckets {
+		next, lap, hand := t.word(offNext).Load(), t.word(offLap).Load(), t.word(offHand).Load()
+		if e.expires < next || e.expires < lap && uint64(bucket-t.first())/bucketSize < hand && hand < t.own() {
 			return corrupt("the entry of %q expires at %d, and nobody looks for it before %d, %d", key, e.expires, next, lap)
 		}
 	}
@@ -196,7 +214,7 @@ func (c *checker) lists(t *Table) error {
 		l := t.span.U64(listAt(i)).Load()
 		n, before := uint32(0), uint32(0)
 		for g := uint32(l); g != 0; n++ {
-			size, state, _, err := t.block(t.begin(), g)
+			size, state, _, err := t.block(t.heapRow.begin(), g)
 			if err != nil {
 				return err
 			}
@@ -231,7 +249,7 @@ func (c *checker) heap(t *Table) error {
 	size, state := uint32(0), uint32(entry)
 	for g := t.heap; g < top; g += size {
 		behind := state
-		n, st, before, err := t.block(t.begin(), g)
+		n, st, before, err := t.block(t.heapRow.begin(), g)
 		if err != nil {
 			return err
 		}

@@ -3,6 +3,7 @@ package table
 import (
 	"context"
 	"fmt"
+	"math/bits"
 	"time"
 
 	"github.com/shiplap-ipc/shiplap/internal/errs"
@@ -27,6 +28,7 @@ type Table struct {
 	span    *mem.Span
 	geo     Geometry
 	mask    uint64
+	shift   int    // of a bucket's number to that of its stripe
 	buckets int    // offset of the first
 	heap    uint32 // granule of the first block
 	end     uint32 // granule behind the last block that the file has room for
@@ -36,15 +38,30 @@ type Table struct {
 	grow    func(off, n int64) error
 	now     func() int64
 
-	lock    *wordlock.Lock
+	stripes []stripe
 	binding *wordlock.Lock
 	event   wait.Event
 
-	armed, revision, cleared, reserved, counts, extras, top, free *mem.U64
-	pending                                                       [2]*mem.U64
+	heapLock        *wordlock.Lock
+	heapRow         row // of the holder of that
+	reserved, epoch *mem.U64
+	top, free       *mem.U64
+	clearedIn       [2][MaxStripes]*mem.U64
+}
 
-	row      row  // of the holder of the lock
-	evicting bool // his, too: what he takes away becomes free, and not spare
+// stripe is a part of the buckets: one writer at a time changes something in it.
+type stripe struct {
+	*Table
+	i    int
+	base int // offset of its words
+	lock *wordlock.Lock
+
+	armed, clearing, unsettled, revision, counts, extras *mem.U64
+	pending                                              [2]*mem.U64
+
+	ctx      context.Context // of the holder of the lock, for the heap's
+	row      row             // his
+	evicting bool            // his, too: what he takes away becomes free, and not spare
 }
 
 // Init writes what is not zero in a new table, of which the first reserved bytes are set aside.
@@ -60,17 +77,34 @@ func Open(c Config) *Table {
 		span: c.Span, geo: c.Geo, mask: c.Geo.Buckets - 1, buckets: int(c.Geo.bucketsAt()),
 		heap: uint32(c.Geo.heapAt() / Granule), end: uint32(c.Geo.Size / Granule),
 		owners: c.Owners, sess: c.Sess, stop: c.Stop, grow: c.Grow, now: c.Now,
-		armed: u(offArmed), revision: u(offRevision), cleared: u(offCleared), reserved: u(offReserved),
-		counts: u(offCounts), extras: u(offExtras), top: u(offTop), free: u(offFree),
-		pending: [2]*mem.U64{u(offPending), u(offPending + 8)},
-		event:   wait.NewEvent(c.Span.U32(Changed)),
+		shift:    bits.Len64(c.Geo.Buckets/c.Geo.Stripes) - 1,
+		reserved: u(offReserved), epoch: u(offEpoch), top: u(offTop), free: u(offFree),
+		event: wait.NewEvent(c.Span.U32(Changed)),
 	}
 	if t.now == nil {
 		t.now = func() int64 { return time.Now().UnixNano() }
 	}
-	t.lock = wordlock.New(c.Span, WriterLock, c.Owners, c.Sess)
-	t.binding = wordlock.New(c.Span, BindingLock, c.Owners, c.Sess)
-	t.lock.Stop, t.binding.Stop = c.Stop, c.Stop
+	lock := func(off int) *wordlock.Lock {
+		l := wordlock.New(c.Span, off, c.Owners, c.Sess)
+		l.Stop = c.Stop
+		return l
+	}
+	t.binding, t.heapLock = lock(BindingLock), lock(HeapLock)
+	t.heapRow = row{span: c.Span, armed: u(offHeapArmed), redo: offHeapRedo}
+	t.stripes = make([]stripe, c.Geo.Stripes)
+	for i := range t.stripes {
+		base := ctlEnd + i*stripeSize
+		u := func(off int) *mem.U64 { return c.Span.U64(base + off) }
+		t.stripes[i] = stripe{
+			Table: t, i: i, base: base, lock: lock(WriterLock(i)),
+			armed: u(offArmed), clearing: u(offClearing), unsettled: u(offUnsettled), revision: u(offRevision),
+			counts: u(offCounts), extras: u(offExtras), pending: [2]*mem.U64{u(offPending), u(offPending + 8)},
+		}
+		t.stripes[i].row = row{span: c.Span, armed: u(offArmed), redo: base + offRedo}
+		for odd := range t.clearedIn {
+			t.clearedIn[odd][i] = c.Span.U64(offCleared + 8*(MaxStripes*odd+i))
+		}
+	}
 	return t
 }
 
@@ -78,52 +112,129 @@ func corrupt(format string, a ...any) error {
 	return fmt.Errorf("%w: "+format, append([]any{errs.ErrCorrupt}, a...)...)
 }
 
+// word is a word of the stripe.
+func (s *stripe) word(off int) *mem.U64 { return s.span.U64(s.base + off) }
+
 // acquire takes the writer lock and finishes what a dead holder left.
-func (t *Table) acquire(ctx context.Context) error {
-	if _, err := t.lock.Lock(ctx); err != nil {
+func (s *stripe) acquire(ctx context.Context) error {
+	recovered, err := s.lock.Lock(ctx)
+	if err != nil {
 		return err
 	}
-	return t.acquired()
+	return s.acquired(ctx, recovered)
 }
 
-func (t *Table) acquired() error {
-	if t.armed.Load()|t.pending[0].Load()|t.pending[1].Load() == 0 {
+func (s *stripe) acquired(ctx context.Context, recovered bool) error {
+	s.ctx = ctx
+	if recovered {
+		s.unsettled.StoreOrdered(1)
+	}
+	if s.armed.Load()|s.pending[0].Load()|s.pending[1].Load()|s.clearing.Load()|s.unsettled.Load() == 0 {
 		return nil
 	}
-	if err := t.recover(); err != nil {
-		t.lock.Unlock()
+	if err := s.recover(); err != nil {
+		s.unlock()
 		return err
 	}
 	return nil
 }
 
-// Settle finishes what a dead writer left, if there is one, and reports whether it did: who waits for changes looks for
+func (s *stripe) unlock() {
+	s.ctx = nil
+	s.lock.Unlock()
+}
+
+// tryAcquire is acquire if nobody alive has the lock.
+func (s *stripe) tryAcquire(ctx context.Context) (ok, recovered bool, err error) {
+	if ok, recovered = s.lock.TryLock(); !ok {
+		return false, false, nil
+	}
+	if err = s.acquired(ctx, recovered); err != nil {
+		return false, recovered, err
+	}
+	return true, recovered, nil
+}
+
+// acquireAll takes the locks of all stripes, in their order.
+func (t *Table) acquireAll(ctx context.Context) error {
+	for i := range t.stripes {
+		if err := t.stripes[i].acquire(ctx); err != nil {
+			t.unlockFirst(i)
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *Table) unlockAll() { t.unlockFirst(len(t.stripes)) }
+
+func (t *Table) unlockFirst(n int) {
+	for i := range n {
+		t.stripes[i].unlock()
+	}
+}
+
+// lockHeap takes the heap's lock and finishes what a dead holder left.
+func (t *Table) lockHeap(ctx context.Context) error {
+	if _, err := t.heapLock.Lock(ctx); err != nil {
+		return err
+	}
+	if err := t.heapRow.again(t); err != nil {
+		t.heapLock.Unlock()
+		return err
+	}
+	return nil
+}
+
+// Settle finishes what dead writers left, if there are any, and reports whether it did: who waits for changes looks for
 // those that were made but not told.
 func (t *Table) Settle() (did bool, err error) {
-	if !t.lock.Held() {
-		return false, nil
+	for i := range t.stripes {
+		s := &t.stripes[i]
+		if !s.lock.Held() {
+			continue
+		}
+		ok, recovered, err := s.tryAcquire(context.Background())
+		if err != nil {
+			return did, err
+		}
+		if ok {
+			s.unlock()
+		}
+		did = did || recovered
 	}
-	ok, recovered := t.lock.TryLock()
-	if !ok {
-		return false, nil
-	}
-	if err := t.acquired(); err != nil {
-		return false, err
-	}
-	t.lock.Unlock()
-	if recovered {
+	if did {
 		t.event.WakeAll()
 	}
-	return recovered, nil
+	return did, nil
 }
 
 // Revision is the number of changes so far.
-func (t *Table) Revision() uint64 { return t.revision.Load() }
+func (t *Table) Revision() (rev uint64) {
+	for i := range t.stripes {
+		rev += t.stripes[i].revision.Load()
+	}
+	return rev
+}
 
 // Len is the number of entries, those included that have expired and were not reclaimed yet.
-func (t *Table) Len() int { return int(uint32(t.counts.Load())) }
+func (t *Table) Len() (n int) {
+	for i := range t.stripes {
+		n += int(uint32(t.stripes[i].counts.Load()))
+	}
+	return n
+}
 
 func (t *Table) hash(key string) uint64 { return sipHash(&t.geo.Seed, key) }
+
+// stripeOf is the stripe of a hash, or of a bucket's number.
+func (t *Table) stripeOf(h uint64) *stripe { return &t.stripes[int(h&t.mask)>>t.shift] }
+
+// number is that of the bucket at an offset.
+func (t *Table) number(bucket int) uint64 { return uint64(bucket-t.buckets) / bucketSize }
+
+// cleared says up to which revision the entries of a stripe count for nothing, since the epoch began.
+func (t *Table) cleared(stripe int, epoch uint64) uint64 { return t.clearedIn[epoch&1][stripe].Load() }
 
 // bucket is the offset of the bucket of a hash.
 func (t *Table) bucket(h uint64) int { return t.buckets + int(h&t.mask)*bucketSize }

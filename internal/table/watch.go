@@ -18,7 +18,8 @@ type Event struct {
 type Watcher struct {
 	t      *Table
 	q      query
-	seen   uint64 // every change up to this revision was told, or its bucket waits
+	seen   [MaxStripes]uint64 // every change of the stripe up to this revision was told, or its bucket waits
+	newer  [MaxStripes]uint64 // values that are not newer were told
 	known  map[int]*known
 	bytes  int // of known keys
 	expiry expiries
@@ -86,7 +87,9 @@ func (w *Watcher) schedule(k *known, expires int64) {
 // Watch begins to watch a key, or all that begin with a prefix. tell is called with what is there now; without it values are not even read.
 func (t *Table) Watch(key string, exact bool, tell func(Event)) (*Watcher, error) {
 	w := &Watcher{t: t, q: query{prefix: key, exact: exact}, known: map[int]*known{}, marked: map[int]bool{}}
-	w.seen = t.revision.Load() // before the look: what comes later will be news
+	for i := range t.stripes {
+		w.seen[i] = t.stripes[i].revision.Load() // before the look: what comes later will be news
+	}
 	w.markAll()
 	if w.q.values = tell != nil; tell == nil {
 		tell = func(Event) {}
@@ -105,7 +108,14 @@ func (t *Table) Watch(key string, exact bool, tell func(Event)) (*Watcher, error
 }
 
 // Changed reports whether the table has changed since, or a Poll did not tell everything.
-func (w *Watcher) Changed() bool { return w.t.revision.Load() != w.seen || w.waits() }
+func (w *Watcher) Changed() bool {
+	for i := range w.t.stripes {
+		if w.t.stripes[i].revision.Load() != w.seen[i] {
+			return true
+		}
+	}
+	return w.waits()
+}
 
 func (w *Watcher) waits() bool { return len(w.marked) > 0 || w.left > 0 }
 
@@ -124,15 +134,17 @@ func (w *Watcher) Expires() (in time.Duration, ok bool) {
 
 // Poll tells what has changed since the last call; of much it tells a part, and Changed says that there is more.
 func (w *Watcher) Poll(tell func(Event)) error {
-	now := w.t.revision.Load()
 	if !w.waits() {
-		w.q.newer = w.seen // values that are not newer were told
+		w.newer = w.seen
 	}
-	if now != w.seen {
-		if w.q.exact || !w.markLogged(now) {
-			w.markAll()
+	for i := range w.t.stripes {
+		s := &w.t.stripes[i]
+		if now := s.revision.Load(); now != w.seen[i] {
+			if w.q.exact || !w.markLogged(s, now) {
+				w.markAll()
+			}
+			w.seen[i] = now
 		}
-		w.seen = now
 	}
 	if len(w.expiry) > 0 {
 		for now := w.t.now(); len(w.expiry) > 0 && w.expiry[0].expires <= now; {
@@ -157,13 +169,13 @@ func (w *Watcher) markAll() {
 }
 
 // markLogged marks the buckets that the change log names; false if it does not go back that far, or names all.
-func (w *Watcher) markLogged(now uint64) bool {
-	t := w.t
-	if now < w.seen || now-w.seen > t.geo.Log-1 { // the entry behind the last may be in the making
+func (w *Watcher) markLogged(s *stripe, now uint64) bool {
+	t, seen := w.t, w.seen[s.i]
+	if now < seen || now-seen > t.logged()-1 { // the entry behind the last may be in the making
 		return false
 	}
-	for rev := w.seen + 1; rev <= now; rev++ {
-		v := t.span.U64(t.logAt(rev)).Load()
+	for rev := seen + 1; rev <= now; rev++ {
+		v := t.span.U64(s.logAt(rev)).Load()
 		if uint32(v>>32) != uint32(rev) || v&all >= t.geo.Buckets {
 			return false // overwritten meanwhile, or a Clear, or nonsense
 		}
@@ -202,16 +214,18 @@ func (w *Watcher) piece(tell func(Event)) (read int, err error) {
 	return read, nil
 }
 
-// read collects what the bucket has now.
-func (w *Watcher) read(bucket int) (err error) {
+// read collects what the bucket has now, values of what is newer.
+func (w *Watcher) read(bucket int, newer uint64) (err error) {
 	w.q.now, w.q.room = 0, w.t.budget()
+	w.q.newer = newer
 	w.some, err = w.t.collect(w.some[:0], bucket, &w.q)
 	return err
 }
 
 // look tells how a bucket differs from what is known of it.
 func (w *Watcher) look(bucket int, tell func(Event)) error {
-	if err := w.read(bucket); err != nil {
+	newer := w.newer[w.t.stripeOf(w.t.number(bucket)).i]
+	if err := w.read(bucket, newer); err != nil {
 		return err
 	}
 	k := w.known[bucket]
@@ -225,11 +239,8 @@ func (w *Watcher) look(bucket int, tell func(Event)) error {
 	index := indexOf(k.keys)
 	for i := range w.some { // what is no news was told, they say; does nobody know of it? A clock that was set back does that.
 		e := &w.some[i]
-		if j, ok := index(e.Key); e.Revision <= w.q.newer && (!ok || k.keys[j].rev != e.Revision) {
-			newer := w.q.newer
-			w.q.newer = 0
-			err := w.read(bucket)
-			if w.q.newer = newer; err != nil {
+		if j, ok := index(e.Key); e.Revision <= newer && (!ok || k.keys[j].rev != e.Revision) {
+			if err := w.read(bucket, 0); err != nil {
 				return err
 			}
 			break

@@ -52,8 +52,8 @@ func TestWatchMoving(t *testing.T) {
 	watcher, err := tb.Watch("", false, tell)
 	must(t, err)
 	polled(t, watcher, tell)
-	if len(told) != 1 || told[key] != tb.Revision() {
-		t.Errorf("told of %v; there is %s, revision %d", told, key, tb.Revision())
+	if len(told) != 1 || told[key] == 0 {
+		t.Errorf("told of %v; there is %s", told, key)
 	}
 }
 
@@ -136,7 +136,7 @@ func TestWatchClearAndOverflow(t *testing.T) {
 	n := 0
 	for round, changes := range []int{1, 62, 63, 64, 65, 500, 10} {
 		if round%2 == 1 {
-			must(t, second(tb.Clear(bg)))
+			must(t, tb.Clear(bg))
 		}
 		for range changes {
 			n++
@@ -148,10 +148,10 @@ func TestWatchClearAndOverflow(t *testing.T) {
 			must(t, second(tb.Set(bg, key, []byte(fmt.Sprint(n)), Change{})))
 		}
 		if round == 5 {
-			must(t, second(tb.Clear(bg)))
+			must(t, tb.Clear(bg))
 		}
 		polled(t, watcher, tell)
-		all, _, err := tb.All(bg, "", true)
+		all, err := tb.All(bg, "", true)
 		must(t, err)
 		want := map[string]string{}
 		for _, e := range all {

@@ -45,8 +45,8 @@ func (t *Table) Set(ctx context.Context, key string, value []byte, c Change) (re
 	if len(key) > MaxKey || len(value) > MaxValue {
 		return 0, tooLarge(len(key), len(value))
 	}
-	o := op{t: t, key: key, hash: t.Hash(key), value: value, c: c}
-	return o.do(ctx)
+	o := op{key: key, hash: t.Hash(key), value: value, c: c}
+	return o.do(ctx, t)
 }
 
 func tooLarge(key, value int) error {
@@ -56,8 +56,8 @@ func tooLarge(key, value int) error {
 // Expire changes when a key expires.
 func (t *Table) Expire(ctx context.Context, key string, c Change) (rev uint64, err error) {
 	c.Condition = IfPresent
-	o := op{t: t, key: key, hash: t.Hash(key), c: c, same: true}
-	return o.do(ctx)
+	o := op{key: key, hash: t.Hash(key), c: c, same: true}
+	return o.do(ctx, t)
 }
 
 // Add adds to a decimal number, a missing one being 0, and returns the sum.
@@ -65,26 +65,26 @@ func (t *Table) Add(ctx context.Context, key string, delta int64) (sum int64, re
 	if len(key) > MaxKey {
 		return 0, 0, tooLarge(len(key), 0)
 	}
-	o := op{t: t, key: key, hash: t.Hash(key), c: Change{Expiry: Keep}, add: true, delta: delta}
-	rev, err = o.do(ctx)
+	o := op{key: key, hash: t.Hash(key), c: Change{Expiry: Keep}, add: true, delta: delta}
+	rev, err = o.do(ctx, t)
 	return o.sum, rev, err
 }
 
 // Delete takes a key away; IfSame compares its revision.
 func (t *Table) Delete(ctx context.Context, key string, c Change) (rev uint64, err error) {
-	rev, err = t.deleteLocked(ctx, key, c)
+	h := t.Hash(key)
+	rev, err = t.stripeOf(h).deleteLocked(ctx, key, h, c)
 	t.event.WakeAll()
 	return rev, err
 }
 
-func (t *Table) deleteLocked(ctx context.Context, key string, c Change) (rev uint64, err error) {
-	h := t.Hash(key)
-	if err := t.acquire(ctx); err != nil {
+func (s *stripe) deleteLocked(ctx context.Context, key string, h uint64, c Change) (rev uint64, err error) {
+	if err := s.acquire(ctx); err != nil {
 		return 0, err
 	}
-	defer t.lock.Unlock()
+	defer s.unlock()
 	var now int64
-	p, err := t.find(key, h, &now)
+	p, err := s.find(key, h, &now)
 	if err != nil {
 		return 0, err
 	}
@@ -94,9 +94,9 @@ func (t *Table) deleteLocked(ctx context.Context, key string, c Change) (rev uin
 	if c.Condition == IfSame && p.e.rev != c.Revision {
 		return 0, conflict(p.e.rev, c.Revision)
 	}
-	rev = t.remove(&p)
-	t.bump(offDeletes)
-	t.tidy(&now)
+	rev = s.remove(&p)
+	s.bump(offDeletes)
+	s.tidy(&now)
 	return rev, nil
 }
 
@@ -105,38 +105,53 @@ func conflict(have, want uint64) error {
 }
 
 // Clear takes all keys away, at once.
-func (t *Table) Clear(ctx context.Context) (rev uint64, err error) {
-	rev, err = t.clearLocked(ctx)
+func (t *Table) Clear(ctx context.Context) error {
+	err := t.clearLocked(ctx)
 	t.event.WakeAll()
-	return rev, err
+	return err
 }
 
-func (t *Table) clearLocked(ctx context.Context) (rev uint64, err error) {
-	if err := t.acquire(ctx); err != nil {
-		return 0, err
+// clearLocked writes down from which revisions on entries will count in the next epoch, and begins it. What that means for a
+// stripe is done by its lock's holder, whoever that will be.
+func (t *Table) clearLocked(ctx context.Context) error {
+	if err := t.acquireAll(ctx); err != nil {
+		return err
 	}
-	defer t.lock.Unlock()
-	rev = t.revision.Load() + 1
-	c := t.counts.Load()
-	r := t.begin()
-	r.add(offCleared, rev)
-	r.add(offCounts, uint64(uint32(c)+uint32(c>>32))<<32)
-	r.add(t.logAt(rev), rev<<32|all)
-	r.add(offRevision, rev)
+	defer t.unlockAll()
+	next := t.epoch.Load() + 1
+	for i := range t.stripes {
+		s := &t.stripes[i]
+		t.clearedIn[next&1][i].StoreOrdered(s.revision.Load() + 1)
+		s.clearing.StoreOrdered(next)
+	}
+	t.epoch.StoreOrdered(next) // from here on it has happened
+	for i := range t.stripes {
+		t.stripes[i].clear()
+	}
+	return nil
+}
+
+// clear counts and tells that the stripe was cleared.
+func (s *stripe) clear() {
+	rev, c := s.revision.Load()+1, s.counts.Load()
+	r := s.begin()
+	r.add(s.base+offCounts, uint64(uint32(c)+uint32(c>>32))<<32)
+	r.add(s.logAt(rev), rev<<32|all)
+	r.add(s.base+offRevision, rev)
+	r.add(s.base+offClearing, 0)
 	r.commit()
-	t.span.U64(offHand).StoreOrdered(0) // a lap that begins now meets all that was cleared
-	return rev, nil
+	s.word(offHand).StoreOrdered(0) // a lap that begins now meets all that was cleared
 }
 
 // bump counts; a death may swallow that.
-func (t *Table) bump(off int) {
-	w := t.span.U64(off)
+func (s *stripe) bump(off int) {
+	w := s.word(off)
 	w.StoreOrdered(w.Load() + 1)
 }
 
 // op is a change of one key's value.
 type op struct {
-	t     *Table
+	s     *stripe
 	key   string
 	hash  uint64
 	value []byte
@@ -150,15 +165,19 @@ type op struct {
 	now   int64
 }
 
-func (o *op) do(ctx context.Context) (rev uint64, err error) {
+func (o *op) do(ctx context.Context, t *Table) (rev uint64, err error) {
+	o.s = t.stripeOf(o.hash)
 	for {
 		rev, err = o.locked(ctx)
-		o.t.event.WakeAll()
+		t.event.WakeAll()
 		if err != errAgain {
 			return rev, err
 		}
 		if ctx.Err() != nil {
 			return 0, context.Cause(ctx)
+		}
+		if err := o.waitForOther(ctx); err != nil {
+			return 0, err
 		}
 	}
 }
@@ -167,11 +186,11 @@ func (o *op) do(ctx context.Context) (rev uint64, err error) {
 var errAgain = errors.New("again")
 
 func (o *op) locked(ctx context.Context) (rev uint64, err error) {
-	t := o.t
+	t := o.s
 	if err := t.acquire(ctx); err != nil {
 		return 0, err
 	}
-	defer t.lock.Unlock()
+	defer t.unlock()
 	for o.room.piece = false; ; {
 		var p place
 		var n uint32
@@ -192,7 +211,7 @@ func (o *op) locked(ctx context.Context) (rev uint64, err error) {
 
 // try makes the change if there is room. n is how many granules the entry takes.
 func (o *op) try() (p place, n uint32, rev uint64, err error) {
-	if p, err = o.t.find(o.key, o.hash, &o.now); err != nil {
+	if p, err = o.s.find(o.key, o.hash, &o.now); err != nil {
 		return p, 0, 0, err
 	}
 	if err := o.may(&p); err != nil {
@@ -223,7 +242,7 @@ func (o *op) may(p *place) error {
 func (o *op) result(p *place) (value []byte, format Format, expires int64, err error) {
 	var old []byte
 	if p.alive && (o.same || o.add) {
-		old = o.t.span.Bytes(p.e.valueAt(), p.e.value)
+		old = o.s.span.Bytes(p.e.valueAt(), p.e.value)
 	}
 	switch {
 	case o.same:
@@ -244,7 +263,7 @@ func (o *op) result(p *place) (value []byte, format Format, expires int64, err e
 		expires = max(o.c.Time, 1)
 	case After:
 		if o.now == 0 {
-			o.now = o.t.now()
+			o.now = o.s.now()
 		}
 		if expires = max(o.now+o.c.Time, 1); o.c.Time > 1<<63-1-o.now {
 			expires = 1<<63 - 1
@@ -273,7 +292,7 @@ func (o *op) number(old []byte, p *place) ([]byte, error) {
 
 // store writes a new entry and lets the slot point to it.
 func (o *op) store(p *place, n uint32, value []byte, format Format, expires int64) (rev uint64, err error) {
-	t := o.t
+	t := o.s
 	if n > t.end-t.heap {
 		return 0, fmt.Errorf("%w: an entry of %d bytes in a heap of %d", errs.ErrTooLarge, int64(n)*Granule, int64(t.end-t.heap)*Granule)
 	}
@@ -345,11 +364,11 @@ func (o *op) store(p *place, n uint32, value []byte, format Format, expires int6
 
 // exchange adds to a row what becomes of the block of n granules that the new entry took, which was a spare one or in the
 // holder's hands, and of that of the old entry: it becomes the spare one of its size, if there is none.
-func (t *Table) exchange(r *row, n uint32, spare bool, old *entryHeader, over bool) {
+func (t *stripe) exchange(r *row, n uint32, spare bool, old *entryHeader, over bool) {
 	gone := uint64(0)
 	if old != nil {
 		gone = uint64(old.at / Granule)
-		at := spareAt(old.size)
+		at := t.spareAt(old.size)
 		if old.size <= maxSpare && (old.size == n && spare || t.span.U64(at).Load() == 0) {
 			r.add(at, gone)
 			gone = 0
@@ -357,12 +376,12 @@ func (t *Table) exchange(r *row, n uint32, spare bool, old *entryHeader, over bo
 		}
 	}
 	if spare {
-		r.add(spareAt(n), 0)
+		r.add(t.spareAt(n), 0)
 	}
-	if r.load(offPending) != gone {
-		r.add(offPending, gone)
+	if t.pending[0].Load() != gone {
+		r.add(t.base+offPending, gone)
 	}
 	if over {
-		r.add(offPending+8, 0)
+		r.add(t.base+offPending+8, 0)
 	}
 }

@@ -51,8 +51,8 @@ class Store:
         magic, layout, kind, size = struct.unpack_from("<8sIIQ", self.m, 0)
         if magic != b"SHIPLAP\0" or layout != 1 or kind != 12 or size != len(self.m):
             raise ValueError("no store")
-        self.buckets, self.log, self.locks, _, self.k0, self.k1 = struct.unpack_from("<6Q", self.m, 64)
-        self.at = 8192 + 8 * self.log + 192 * self.locks
+        self.buckets, self.log, self.locks, _, self.k0, self.k1, self.stripes = struct.unpack_from("<7Q", self.m, 64)
+        self.at = 8192 + 2048 * self.stripes + 8 * self.log + 192 * self.locks
 
     def u64(self, off):
         return struct.unpack_from("<Q", self.m, off)[0]
@@ -60,13 +60,15 @@ class Store:
     def get(self, key):
         h = siphash13(self.k0, self.k1, key)
         bucket = self.at + 64 * (h % self.buckets)
+        stripe = h % self.buckets * self.stripes // self.buckets
         while True:
-            head = self.u64(bucket)
-            found = self.search(key, h >> 48, bucket, head)
-            if self.u64(bucket) == head:
+            epoch, head = self.u64(5256), self.u64(bucket)
+            cleared = self.u64(5312 + epoch % 2 * 64 + 8 * stripe)
+            found = self.search(key, h >> 48, bucket, head, cleared)
+            if self.u64(bucket) == head and self.u64(5256) == epoch:
                 return found
 
-    def search(self, key, tag, bucket, head):
+    def search(self, key, tag, bucket, head, cleared):
         slots, link = [bucket + 8 + 8 * i for i in range(7)], head >> 32
         while True:
             for slot in slots:
@@ -78,7 +80,7 @@ class Store:
                 n, form, size = lengths & 0xFFFFFF, lengths >> 24 & 0xFF, lengths >> 32
                 if self.m[entry + 32 : entry + 32 + n] != key:
                     continue
-                if revision <= self.u64(5512) or 0 < expiry <= time.time_ns():
+                if revision <= cleared or 0 < expiry <= time.time_ns():
                     return None
                 value = entry + 32 + (n + 7) // 8 * 8
                 return form, revision, self.m[value : value + size]

@@ -6,35 +6,40 @@
 //	    set KEY VALUE                      the revision, or "full"
 //	    expire KEY SECONDS VALUE           the same; it expires
 //	    delete KEY                         the revision, or "none"
-//	    clear                              the revision
+//	    clear                              "cleared"
 //	    get KEY                            format, revision, value; or "none"
 //	    hammer KEY N                       get the key N times: each time its bytes are all the same
-//	    await REVISION                     wait for that one
+//	    await N                            wait until there were so many changes
 //	    lock KEY                           "held", or "damaged": one who had it died
 //	    unlock                             what was locked last
 #include "base.h"
 
 enum { // section 22
-	WRITER = 4096, BINDING = 4224, ARMED = 4352, PENDING = 4360, REDO = 4416, REDO_END = 5120, REVISION = 5120, CHANGED = 5128,
-	SLEEPS = 5136, COUNTS = 5248, EXTRAS = 5256, TOP = 5264, FREE = 5272, BITS = 5280, NEXT = 5376, LAP = 5384, HAND = 5392, SETS = 5408,
-	DELETES = 5416, RESERVED = 5504, CLEARED = 5512, LISTS = 5632, SPARE = 7552,
+	BINDING = 4096, HEAP_LOCK = 4224, HEAP_ARMED = 4352, HEAP_REDO = 4416, CHANGED = 5120, SLEEPS = 5128, RESERVED = 5248, EPOCH = 5256,
+	CLEARED = 5312, TOP = 5440, FREE = 5448, BITS = 5456, LISTS = 5632, STRIPES = 8192, STRIPE = 2048,
+};
+enum { // of a stripe
+	ARMED = 128, PENDING = 136, CLEARING = 152, UNSETTLED = 160, REDO = 192, REVISION = 832, COUNTS = 840, EXTRAS = 848,
+	NEXT = 896, LAP = 904, HAND = 912, SETS = 928, DELETES = 936, SPARE = 960, STRIPE_USED = 1096,
 };
 enum { MOST_ROW = 40, LIST_COUNT = 240, FREE_BLOCK = 0, ENTRY = 1, OVERFLOW = 2, MOST_LINKS = 4096 };
 #define EXPIRES ((u64)1 << 32)
 #define USED ((u64)1 << 33)
 
-static u64 buckets, log_entries, key_locks, evict, seed[2];
-static u64 records_at, bindings_at, buckets_at;
+static u64 buckets, log_entries, key_locks, evict, seed[2], stripes;
+static u64 logs_at, records_at, bindings_at, buckets_at;
 static u32 heap, end; // granules
 
 static void open_store(int dir, const char *name) {
 	u64 *p = open_object(dir, name, 12, "");
-	buckets = p[0], log_entries = p[1], key_locks = p[2], evict = p[3], seed[0] = p[4], seed[1] = p[5];
+	buckets = p[0], log_entries = p[1], key_locks = p[2], evict = p[3], seed[0] = p[4], seed[1] = p[5], stripes = p[6];
 	if (buckets < 8 || buckets > 1 << 28 || buckets & (buckets - 1) || buckets < file_size / 65536) corrupt("buckets");
-	if (log_entries < 64 || log_entries > 1 << 20 || log_entries & (log_entries - 1)) corrupt("log");
+	if (stripes < 1 || stripes > 8 || stripes & (stripes - 1) || (evict && stripes > 1)) corrupt("stripes");
+	if (log_entries < 64 * stripes || log_entries > 1 << 20 || log_entries & (log_entries - 1)) corrupt("log");
 	if (key_locks < 1 || key_locks > 65536) corrupt("key locks");
 	if (evict > 1) die("incompatible: eviction");
-	records_at = 8192 + 8 * log_entries;
+	logs_at = STRIPES + STRIPE * stripes;
+	records_at = logs_at + 8 * log_entries;
 	bindings_at = records_at + 128 * key_locks;
 	buckets_at = bindings_at + 64 * key_locks;
 	u64 h = buckets_at + 64 * buckets;
@@ -76,6 +81,13 @@ static u64 hash(const char *key, u64 n) {
 }
 static u64 bucket_of(u64 h) { return buckets_at + 64 * (h % buckets); }
 
+// The stripe whose lock is held, or that a reader looks at: its number, and where its words are.
+static u64 stripe, base;
+static void choose(u64 i) { stripe = i, base = STRIPES + STRIPE * i; }
+static void choose_of(u64 h) { choose(h % buckets / (buckets / stripes)); }
+static u64 own(u64 off) { return at(base + off); } // a word of it
+static u64 cleared_at(u64 epoch) { return CLEARED + epoch % 2 * 64 + 8 * stripe; }
+
 struct entry { u64 at, key, value, revision, expiry, value_at; u32 granules; int format; };
 
 // The entry that a slot leads to; 0 if it is wrong.
@@ -93,8 +105,8 @@ static int entry_at(u64 slot, struct entry *e) {
 	e->value_at = e->at + 32 + pad(e->key);
 	return 1;
 }
-static int counts(const struct entry *e) {
-	return e->revision > at(CLEARED) && (e->expiry == 0 || e->expiry > now());
+static int counts(const struct entry *e, u64 epoch) {
+	return e->revision > at(cleared_at(epoch)) && (e->expiry == 0 || e->expiry > now());
 }
 // Reads words atomically; size is that of dst, rounded up.
 static void copy_out(void *dst, u64 off, u64 n) {
@@ -114,25 +126,26 @@ static int overflow_at(u32 g) { return g >= heap && g < end && low(at((u64)g * 6
 // One look at a key: 1 found, 0 none, -1 changed, -2 wrong.
 static char *copy;
 static int look(const char *key, u64 n, u64 h, struct entry *e) {
-	u64 bucket = bucket_of(h), s = at(bucket), slots = bucket + 8;
+	u64 epoch = at(EPOCH), bucket = bucket_of(h), s = at(bucket), slots = bucket + 8;
+#define SAME(r) (at(bucket) == s && at(EPOCH) == epoch ? (r) : -1)
 	u32 link = high(s);
 	for (int k = 7, hops = 0;; k = 6, hops++) {
 		for (int i = 0; i < k; i++) {
 			u64 w = at(slots + 8 * (u64)i);
 			if (w >> 48 != h >> 48 || low(w) == 0) continue;
-			if (!entry_at(w, e)) return at(bucket) == s ? -2 : -1;
+			if (!entry_at(w, e)) return SAME(-2);
 			if (!same_key(e, key, n)) continue;
-			if (!counts(e)) return at(bucket) == s ? 0 : -1;
-			if (at(bucket) != s) return -1; // before that length is believed
+			if (!counts(e, epoch)) return SAME(0);
+			if (SAME(1) != 1) return -1; // before that length is believed
 			free(copy);
 			if (!(copy = malloc(e->value + 8))) die("no memory");
 			copy_out(copy, e->value_at, e->value);
-			if (at(bucket) != s) return -1;
+			if (SAME(1) != 1) return -1;
 			if (evict && !(w & USED)) cas64(ctl + slots + 8 * (u64)i, w, w | USED);
 			return 1;
 		}
-		if (link == 0) return at(bucket) == s ? 0 : -1;
-		if (!overflow_at(link) || hops >= MOST_LINKS) return at(bucket) == s ? -2 : -1;
+		if (link == 0) return SAME(0);
+		if (!overflow_at(link) || hops >= MOST_LINKS) return SAME(-2);
 		slots = (u64)link * 64 + 16;
 		link = high(at((u64)link * 64 + 8));
 	}
@@ -140,11 +153,13 @@ static int look(const char *key, u64 n, u64 h, struct entry *e) {
 static int changes; // how often a reader had to start over
 static void acquire(void);
 static int get(const char *key, u64 n, struct entry *e) {
+	u64 h = hash(key, n);
+	choose_of(h);
 	for (int i = 1;; i++) {
 		if (state() & REMOVED) die("removed");
 		if (i % 8 == 0) acquire();
-		int r = look(key, n, hash(key, n), e);
-		if (i % 8 == 0) unlock(ctl + WRITER);
+		int r = look(key, n, h, e);
+		if (i % 8 == 0) unlock(ctl + base);
 		if (r == -2) corrupt("a bucket");
 		if (r >= 0) return r;
 		changes++;
@@ -166,16 +181,38 @@ static u64 row_at(u64 off) {
 		if (row[i].off == off) return row[i].v;
 	return at(off);
 }
-static void commit(void) {
+static void commit_in(u64 armed, u64 redo) {
 	for (int i = 0; i < row_len; i++) {
-		put(REDO + 16 * (u64)i, row[i].off);
-		put(REDO + 16 * (u64)i + 8, row[i].v);
+		put(redo + 16 * (u64)i, row[i].off);
+		put(redo + 16 * (u64)i + 8, row[i].v);
 	}
-	put(ARMED, (u64)row_len); // the commit
+	put(armed, (u64)row_len); // the commit
 	for (int i = 0; i < row_len; i++) put(row[i].off, row[i].v);
-	put(ARMED, 0);
+	put(armed, 0);
 	row_len = 0;
 }
+static void commit(void) { commit_in(base + ARMED, base + REDO); }
+
+static int storable(u64 off) {
+	if (off % 8 || off < TOP || off > file_size - 8 || (off >= records_at && off < buckets_at)) return 0;
+	if (off < STRIPES || off >= logs_at) return 1;
+	off = (off - STRIPES) % STRIPE;
+	return (off > ARMED && off < REDO) || (off >= REVISION && off < STRIPE_USED);
+}
+static void redo(u64 armed, u64 redo) {
+	u64 n = at(armed);
+	if (n > MOST_ROW) corrupt("armed");
+	for (u64 i = 0; i < n; i++)
+		if (!storable(at(redo + 16 * i))) corrupt("redo");
+	if (n == 0) return;
+	for (u64 i = 0; i < n; i++) put(at(redo + 16 * i), at(redo + 16 * i + 8));
+	put(armed, 0);
+}
+static void lock_heap(void) {
+	lock(ctl + HEAP_LOCK);
+	redo(HEAP_ARMED, HEAP_REDO);
+}
+static void unlock_heap(void) { unlock(ctl + HEAP_LOCK); }
 
 // Section 22.3: the heap.
 struct block { u32 size, state, before; };
@@ -241,6 +278,7 @@ static int grow(u32 g) {
 	return 1;
 }
 static u32 take(u32 n, u32 st, int i) {
+	lock_heap();
 	u32 g = find_free(n);
 	if (g) {
 		struct block b = block(g);
@@ -259,18 +297,20 @@ static u32 take(u32 n, u32 st, int i) {
 		u64 w = row_at(TOP);
 		g = low(w);
 		if (g < heap || g > end || high(w) > g - heap) corrupt("top");
-		if (n > end - g || !grow(g + n)) return 0;
+		if (n > end - g || !grow(g + n)) { unlock_heap(); return 0; }
 		row_put(TOP, both(g + n, n));
 		put_block(g, n, st, high(w));
 	}
-	row_put(PENDING + 8 * (u64)i, g);
-	commit();
+	row_put(base + PENDING + 8 * (u64)i, g);
+	commit_in(HEAP_ARMED, HEAP_REDO);
+	unlock_heap();
 	return g;
 }
 static void free_pending(int i) {
-	u64 p = at(PENDING + 8 * (u64)i);
+	u64 p = own(PENDING + 8 * (u64)i);
 	if (p == 0) return;
 	if (p > end) corrupt("pending");
+	lock_heap();
 	u32 g = (u32)p, top = low(at(TOP));
 	struct block b = block(g), x;
 	if (b.state == FREE_BLOCK) corrupt("pending is free");
@@ -295,28 +335,30 @@ static void free_pending(int i) {
 		into_list(g, b.size);
 	}
 	row_put(FREE, freed);
-	row_put(PENDING + 8 * (u64)i, 0);
-	commit();
+	row_put(base + PENDING + 8 * (u64)i, 0);
+	commit_in(HEAP_ARMED, HEAP_REDO);
+	unlock_heap();
 }
 static void free_both(void) { free_pending(0); free_pending(1); }
 
-// Section 22.2: the writer lock, and what a dead one left.
+// Section 22.2: the writer lock of the chosen stripe, and what a dead one left.
+static void stripe_cleared(void);
 static void acquire(void) {
-	lock(ctl + WRITER);
+	lock(ctl + base);
+	if (recovered) put(base + UNSETTLED, 1);
 	if (state() & REMOVED) die("removed");
-	u64 n = at(ARMED);
-	if (n > MOST_ROW) corrupt("armed");
-	for (u64 i = 0; i < n; i++) {
-		u64 off = at(REDO + 16 * i);
-		if (off % 8 || off > file_size - 8 || off < PENDING || (off >= REDO && off < REDO_END)) corrupt("redo");
+	if (own(UNSETTLED)) {
+		lock_heap();
+		unlock_heap();
+		put(base + UNSETTLED, 0);
 	}
-	if (n > 0) {
-		for (u64 i = 0; i < n; i++) put(at(REDO + 16 * i), at(REDO + 16 * i + 8));
-		put(ARMED, 0);
-	}
+	redo(base + ARMED, base + REDO);
+	u64 c = own(CLEARING);
+	if (c && c == at(EPOCH)) stripe_cleared();
+	else if (c) put(base + CLEARING, 0);
 	free_both();
 }
-static void release(void) { unlock(ctl + WRITER); wake(ctl + CHANGED, INT32_MAX); }
+static void release(void) { unlock(ctl + base); wake(ctl + CHANGED, INT32_MAX); }
 
 // Where a key is, with the lock.
 struct place {
@@ -352,27 +394,28 @@ static struct place find(const char *key, u64 n, u64 h) {
 	}
 }
 static u64 announce(u64 bucket) {
-	u64 rev = at(REVISION) + 1;
-	row_put(8192 + 8 * (rev % log_entries), rev << 32 | bucket);
-	row_put(REVISION, rev);
+	u64 rev = own(REVISION) + 1, n = log_entries / stripes;
+	row_put(logs_at + 8 * (stripe * n + rev % n), rev << 32 | bucket);
+	row_put(base + REVISION, rev);
 	return rev;
 }
 // The counters, when an entry comes or goes.
 static void count(const struct entry *e, u32 by) {
-	u64 c = row_at(COUNTS), x = row_at(EXTRAS);
-	row_put(COUNTS, e->revision > at(CLEARED) ? both(low(c) + by, high(c)) : both(low(c), high(c) + by));
-	if (e->expiry) row_put(EXTRAS, both(low(x) + by, high(x)));
+	u64 c = row_at(base + COUNTS), x = row_at(base + EXTRAS);
+	row_put(base + COUNTS, e->revision > at(cleared_at(at(EPOCH))) ? both(low(c) + by, high(c)) : both(low(c), high(c) + by));
+	if (e->expiry) row_put(base + EXTRAS, both(low(x) + by, high(x)));
 }
-static void count_overflow(u32 by) { u64 x = row_at(EXTRAS); row_put(EXTRAS, both(low(x), high(x) + by)); }
+static void count_overflow(u32 by) { u64 x = row_at(base + EXTRAS); row_put(base + EXTRAS, both(low(x), high(x) + by)); }
 static u64 spare(u32 n) {
-	u64 g = n <= 16 ? at(SPARE + 8 * (u64)n) : 0;
+	u64 g = n <= 16 ? own(SPARE + 8 * (u64)n) : 0;
 	if (g && (g > end || block((u32)g).size != n || block((u32)g).state != ENTRY)) corrupt("a spare block");
 	return g;
 }
 // What becomes of a block that was an entry's.
 static void give_up(u32 g, u32 n) {
-	if (n <= 16 && row_at(SPARE + 8 * (u64)n) == 0) row_put(SPARE + 8 * (u64)n, g);
-	else row_put(PENDING, g);
+	u64 s = base + SPARE + 8 * (u64)n;
+	if (n <= 16 && row_at(s) == 0) row_put(s, g);
+	else row_put(base + PENDING, g);
 }
 static void earliest(u64 off, u64 expiry) { if (at(off) == 0 || expiry < at(off)) put(off, expiry); }
 static void copy_in(u64 off, const char *p, u64 n) {
@@ -387,8 +430,8 @@ static void free_spares(void) {
 	for (u32 n = 1; n <= 16; n++) {
 		u64 g = spare(n);
 		if (!g) continue;
-		row_put(PENDING, g);
-		row_put(SPARE + 8 * (u64)n, 0);
+		row_put(base + PENDING, g);
+		row_put(base + SPARE + 8 * (u64)n, 0);
 		commit();
 		free_pending(0);
 	}
@@ -403,14 +446,14 @@ static u64 set_locked(const char *key, u64 kn, const char *value, u64 vn, u64 ex
 	u64 from_spare = spare(n), g = from_spare;
 	if (!g && !(g = take(n, ENTRY, 0))) return 0;
 	if (!p.slot && !p.empty && !(over = take(1, OVERFLOW, 1))) { free_both(); return 0; }
-	struct entry e = {.at = g * 64, .revision = at(REVISION) + 1, .expiry = expiry};
+	struct entry e = {.at = g * 64, .revision = own(REVISION) + 1, .expiry = expiry};
 	u64 slot = g | h >> 48 << 48 | (expiry ? EXPIRES : 0);
 	put(e.at + 8, e.revision);
 	put(e.at + 16, expiry);
 	put(e.at + 24, kn | vn << 32);
 	copy_in(e.at + 32, key, kn);
 	copy_in(e.at + 32 + pad(kn), value, vn);
-	if (expiry) { earliest(NEXT, expiry); earliest(LAP, expiry); }
+	if (expiry) { earliest(base + NEXT, expiry); earliest(base + LAP, expiry); }
 	if (p.slot) row_put(p.slot, slot | (p.word & USED));
 	else if (p.empty) row_put(p.empty, slot);
 	else {
@@ -426,33 +469,35 @@ static u64 set_locked(const char *key, u64 kn, const char *value, u64 vn, u64 ex
 	u64 rev = announce(h % buckets);
 	if (p.slot) count(&p.e, (u32)-1);
 	count(&e, 1);
-	row_put(from_spare ? SPARE + 8 * (u64)n : PENDING, 0);
+	row_put(base + (from_spare ? SPARE + 8 * (u64)n : PENDING), 0);
 	if (p.slot) give_up(low(p.word), p.e.granules);
-	if (over) row_put(PENDING + 8, 0);
+	if (over) row_put(base + PENDING + 8, 0);
 	commit();
 	free_both();
 	return rev;
 }
 static u64 set(const char *key, const char *value, u64 expiry) {
+	choose_of(hash(key, strlen(key)));
 	acquire();
 	u64 rev = set_locked(key, strlen(key), value, strlen(value), expiry);
 	if (!rev) { free_spares(); rev = set_locked(key, strlen(key), value, strlen(value), expiry); }
-	if (rev) put(SETS, at(SETS) + 1);
+	if (rev) put(base + SETS, own(SETS) + 1);
 	release();
 	return rev;
 }
 static u64 delete(const char *key) {
+	choose_of(hash(key, strlen(key)));
 	acquire();
 	struct place p = find(key, strlen(key), hash(key, strlen(key)));
 	u64 rev = 0;
-	if (p.slot && counts(&p.e)) {
+	if (p.slot && counts(&p.e, at(EPOCH))) {
 		row_put(p.slot, 0);
 		if (p.over && p.alone) {
 			u32 next = high(at((u64)p.over * 64 + 8));
 			if (p.link == p.bucket) p.head = both(low(p.head), next);
 			else row_put(p.link, both(0, next));
 			count_overflow((u32)-1);
-			row_put(PENDING + 8, p.over);
+			row_put(base + PENDING + 8, p.over);
 		}
 		row_put(p.bucket, both(low(p.head) + 1, high(p.head)));
 		rev = announce((p.bucket - buckets_at) / 64);
@@ -460,26 +505,40 @@ static u64 delete(const char *key) {
 		give_up(low(p.word), p.e.granules);
 		commit();
 		free_both();
-		put(DELETES, at(DELETES) + 1);
+		put(base + DELETES, own(DELETES) + 1);
 	}
 	release();
 	return rev;
 }
-static u64 clear(void) {
-	acquire();
-	u64 c = at(COUNTS);
-	row_put(CLEARED, at(REVISION) + 1);
-	row_put(COUNTS, both(0, low(c) + high(c)));
-	u64 rev = announce(0xffffffff);
+static void stripe_cleared(void) {
+	u64 c = own(COUNTS);
+	row_put(base + COUNTS, both(0, low(c) + high(c)));
+	announce(0xffffffff);
+	row_put(base + CLEARING, 0);
 	commit();
-	put(HAND, 0);
-	release();
-	return rev;
+	put(base + HAND, 0);
+}
+static void clear(void) {
+	for (u64 i = 0; i < stripes; i++) choose(i), acquire();
+	u64 next = at(EPOCH) + 1;
+	for (u64 i = 0; i < stripes; i++) {
+		choose(i);
+		put(cleared_at(next), own(REVISION) + 1);
+		put(base + CLEARING, next);
+	}
+	put(EPOCH, next); // the commit
+	for (u64 i = 0; i < stripes; i++) choose(i), stripe_cleared();
+	for (u64 i = 0; i < stripes; i++) choose(i), release();
 }
 
 // Section 22.2, watching.
 static u64 awaited;
-static int reached(void) { return at(REVISION) >= awaited || state() & REMOVED; }
+static u64 changed(void) {
+	u64 n = 0;
+	for (u64 i = 0; i < stripes; i++) choose(i), n += own(REVISION);
+	return n;
+}
+static int reached(void) { return changed() >= awaited || state() & REMOVED; }
 
 // Section 22.4.
 static u64 binding(u64 i) { return bindings_at + 64 * i; }
@@ -547,7 +606,7 @@ static void obey(char *line) {
 	if (!strcmp(cmd, "set")) answer(set(key, arg, 0), "full");
 	else if (!strcmp(cmd, "expire")) answer(set(key, more ? more : "", now() + strtoull(arg, NULL, 10) * 1000000000), "full");
 	else if (!strcmp(cmd, "delete")) answer(delete(key), "none");
-	else if (!strcmp(cmd, "clear")) answer(clear(), "");
+	else if (!strcmp(cmd, "clear")) clear(), puts("cleared");
 	else if (!strcmp(cmd, "hammer")) hammer(key, strtol(arg, NULL, 10));
 	else if (!strcmp(cmd, "get")) {
 		if (get(key, strlen(key), &e)) printf("%d %llu %.*s\n", e.format, (unsigned long long)e.revision, (int)e.value, copy);
@@ -558,7 +617,7 @@ static void obey(char *line) {
 			__atomic_add_fetch((u64 *)(ctl + SLEEPS), 1, SC);
 			sleep_until(ctl + CHANGED, reached, 250 * MS);
 		}
-		answer(at(REVISION), "");
+		answer(changed(), "");
 	} else if (!strcmp(cmd, "lock")) puts(lock_key(key));
 	else if (!strcmp(cmd, "unlock")) {
 		st32(ctl + binding(locked) + 8, 0);
