@@ -470,7 +470,7 @@ func TestStoreGoDies(t *testing.T) {
 func TestStoreAwait(t *testing.T) {
 	dir := shmDir(t)
 	d := join(t, dir)
-	s := newStore(t, d, store.Options{MaxBytes: 1 << 20})
+	s := newStore(t, d, store.Options{MaxBytes: 1 << 20, Keys: 32})
 	set(t, s, "a", "b")
 	c := storeIn(t, dir)
 	c.tell("await 2")
