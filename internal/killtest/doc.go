@@ -29,7 +29,8 @@
 // may be waiting for one of them), which keeps the number of instructions the same from run to run. A system call
 // is one step. The binary is the production build, without instrumentation; under the race detector Run skips.
 // The victim runs with GOMAXPROCS=1 and without garbage collection and asynchronous preemption; it sees all CPUs. It does
-// not register for membarrier, which others do when they are 20 ms old: its release stores are full fences.
+// not register for membarrier, which others do when they are 20 ms old, so that its release stores are full fences; and it does not measure how
+// long it spins, but takes a usual figure.
 //
 // # Which steps
 //
@@ -37,7 +38,7 @@
 // that change a byte of any shared mapping. Between two effects all steps look the same from outside. Kills happen
 // right before and right after each effect, always, and at every other step as far as the budget goes: at stride 1
 // every instruction is covered, at stride s every s-th of the rest. Passes are made until two in a row went
-// the same way, five at most. The phase of the stride is SHIPLAP_KILL_PHASE,
+// the same way, which must be that of most victims. The phase of the stride is SHIPLAP_KILL_PHASE,
 // by default the number of the day since 1970: constant during a day, and rotating through all steps over days.
 //
 // Positioning uses a hardware breakpoint on an instruction near the wanted one, whose n-th execution the recording

@@ -30,7 +30,7 @@ func init() {
 	// through the operation must not depend on how long the victim has lived.
 	if os.Getenv(envVictim) != "" {
 		runtime.LockOSThread()
-		mem.StayUnregistered()
+		mem.Reproducible()
 	}
 }
 

@@ -23,7 +23,7 @@ const registerAfter = 20 * time.Millisecond
 
 // setupAsymmetric registers, once and later.
 var setupAsymmetric = sync.OnceFunc(func() {
-	if !plainRelease || unregistered.Load() {
+	if !plainRelease || reproducible.Load() {
 		return
 	}
 	time.AfterFunc(registerAfter, func() {
@@ -33,11 +33,11 @@ var setupAsymmetric = sync.OnceFunc(func() {
 	})
 })
 
-var unregistered atomic.Bool
+var reproducible atomic.Bool
 
-// StayUnregistered keeps this process from taking part, if it is called before memory is mapped: release stores stay full fences. Package
-// killtest counts instructions; they must not depend on when a timer fires.
-func StayUnregistered() { unregistered.Store(true) }
+// Reproducible lets this process take the same way each time, whatever time that takes, if it is called before memory is mapped: it does
+// not register, so that release stores stay full fences, and does not measure pause hints. Package killtest counts instructions.
+func Reproducible() { reproducible.Store(true) }
 
 // Heavy orders the caller's earlier stores before its later loads, also against peers that publish
 // with StoreRelease.
