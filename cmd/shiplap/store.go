@@ -19,8 +19,8 @@ func newStoreCmd(at *place) *cobra.Command {
 		`A store is a dictionary that processes share: keys with values, without a server. A process may be killed in the middle of a
 change: every key keeps its last value, and the others go on. Who reads waits for nobody.
 
-Each change has a revision, a number that only grows; --rev changes a key only if nobody else did meanwhile. A value
-may expire. Programs use the same stores with package store.
+Each change of a key has a revision, a number that only grows (those of different keys say nothing about their order); --rev
+changes a key only if nobody else did meanwhile. A value may expire. Programs use the same stores with package store.
 
 `+patternHelp,
 		newStoreCreateCmd(at), newStoreGetCmd(at), newStoreSetCmd(at), newStoreDelCmd(at), newStoreAddCmd(at), newStoreLsCmd(at),
