@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/shiplap-ipc/shiplap"
 	"github.com/shiplap-ipc/shiplap/internal/holders"
 	"github.com/shiplap-ipc/shiplap/internal/killtest"
+	"github.com/shiplap-ipc/shiplap/internal/object"
+	"github.com/shiplap-ipc/shiplap/internal/rwlock"
 )
 
 var rwKind = &kind{
@@ -31,11 +34,21 @@ var rwKind = &kind{
 }
 
 func (w *world) writerWord() uint32 { return w.rw.obj.Ctl.U32(offWriter).Load() }
-func (w *world) damaged() bool      { return w.rw.damaged.Load() != 0 }
-func (w *world) writing() bool      { return w.rw.writing.Load() != 0 }
+func (w *world) damaged() bool      { return w.rw.l.Damaged() }
+func (w *world) writing() bool      { return w.rw.l.Writing() }
 
 // readers are how many hold it, by the table, the dead too.
-func (w *world) readers() (n uint64) { return w.rw.table.Sum() }
+func (w *world) readers() (n uint64) {
+	for _, e := range w.rw.l.Readers() {
+		n += uint64(e.Number)
+	}
+	return n
+}
+
+// anyReads reports whether somebody reads who lives.
+func (w *world) anyReads() bool {
+	return slices.ContainsFunc(w.rw.l.Readers(), func(e holders.Entry) bool { return !w.rw.obj.Space.Table.Dead(e.Token) })
+}
 
 func (w *world) writes(err error) error {
 	died := errors.Is(err, shiplap.ErrOwnerDied)
@@ -71,7 +84,7 @@ func whileRW(_ *killtest.Trial, w *world) error {
 	switch {
 	case v != 0 && v != deadToken:
 		return errors.Join(busy("TryLock", w.rw.TryLock()), busy("TryRLock", w.rw.TryRLock()), briefly("Lock", w.rw.Lock), briefly("RLock", w.rw.RLock))
-	case w.rw.table.Living():
+	case w.anyReads():
 		return errors.Join(w.reads(w.rw.TryRLock()), busy("TryLock", w.rw.TryLock()), briefly("Lock", w.rw.Lock))
 	}
 	return w.writes(w.rw.TryLock())
@@ -116,7 +129,7 @@ func checkRW(t *killtest.Trial, w *world) error {
 // deadWriter leaves it as a dead writer does, in the middle of a change.
 func deadWriter(w *world) error {
 	w.rw.obj.Ctl.U32(offWriter).Store(deadToken)
-	w.rw.writing.Store(1)
+	w.rw.obj.Ctl.U32(object.HeaderSize + rwlock.Writing).Store(1)
 	w.a.Store(1)
 	return nil
 }

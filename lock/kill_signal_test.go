@@ -262,7 +262,7 @@ func (b *Barrier) meeting(ctx context.Context) chan error {
 // waiterAtBarrier is a survivor who came first.
 func waiterAtBarrier(w *world) error {
 	w.wait(w.meet)
-	return until(w.ctx, func() bool { return w.bar.round.Load() == 1 && w.bar.obj.Ctl.U32(offOpened).Load()&1 != 0 })
+	return until(w.ctx, func() bool { return w.bar.b.State().Waiting == 1 && w.bar.obj.Ctl.U32(offOpened).Load()&1 != 0 })
 }
 
 // survivorMeets is a survivor who comes when the victim waits.

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/shiplap-ipc/shiplap"
+	"github.com/shiplap-ipc/shiplap/internal/barrier"
+	"github.com/shiplap-ipc/shiplap/internal/object"
 )
 
 // An Acquire that is cancelled while permits come back has them or has not; they are not lost.
@@ -68,9 +70,9 @@ func TestBarrierRoundsWrap(t *testing.T) {
 	defer b.Close()
 	ok(t, func() error { _, err := b.Wait(bg); return err }())
 	// The last one to come, dead between his arrival and his way out.
-	w := b.obj.Ctl.U64(offWaitingSet)
+	w := b.obj.Ctl.U64(object.HeaderSize + barrier.Bitmap)
 	w.Store(w.Load() | 1<<63)
-	b.obj.Region.Span(1).U64(63 * waitingLine).Store(deadToken | 1<<48)
+	b.obj.Region.Span(1).U64(63 * barrier.Stride).Store(deadToken | 1<<48)
 	for i := range 1<<16 + 10 {
 		if _, err := b.Wait(bg); err != nil {
 			t.Fatalf("round %d: %v", i+1, err)

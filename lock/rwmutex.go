@@ -11,33 +11,22 @@ import (
 	"github.com/shiplap-ipc/shiplap/internal/holders"
 	"github.com/shiplap-ipc/shiplap/internal/mem"
 	"github.com/shiplap-ipc/shiplap/internal/object"
-	"github.com/shiplap-ipc/shiplap/internal/wait"
-	"github.com/shiplap-ipc/shiplap/internal/wordlock"
+	"github.com/shiplap-ipc/shiplap/internal/rwlock"
 )
 
-// A reader notes itself in its process's entry, then looks whether the writer's lock is free; a writer takes
-// that lock, then looks at the entries. Each does the second after the first with a full fence between,
-// so one of them sees the other. A reader who finds the lock held withdraws, takes the lock himself, as one
-// among the writers, notes itself, and gives the lock back: so neither kind starves the other.
 const (
-	offWriter  = object.HeaderSize // lock record
-	offWriting = offWriter + wordlock.Size
-	offDrained = offWriting + 64 // event: a reader left; the bitmap of the readers follows
+	offWriter  = object.HeaderSize + rwlock.Writer
+	offDrained = object.HeaderSize + rwlock.Drained
 )
 
 // RWMutex lets many read or one write, among processes and among goroutines. All methods may be called
 // concurrently. A goroutine must not take it twice.
 type RWMutex struct {
 	base
-	writer  *wordlock.Lock
-	writing *mem.U32 // 1: whoever has the writer's lock may have changed something
-	damaged *mem.U32
-	drained wait.Event
-	table   *holders.Table
+	l *rwlock.Lock
 
 	readers atomic.Int64 // holds through this handle
 	held    atomic.Bool  // for writing, through this handle
-	long    bool         // whoever holds it for writing called MarkSince
 }
 
 func rwmutexParts() []mem.Part { return []mem.Part{{Len: ctlSize}, {Len: holders.Readers.Size()}} }
@@ -51,12 +40,10 @@ func rwmutexSpec(opt *Options) object.Spec {
 }
 
 func newRWMutex(o *object.Object) (*RWMutex, error) {
-	w := wordlock.New(o.Ctl, offWriter, o.Space.Table, &o.Sess)
-	return &RWMutex{
-		base: base{obj: o}, writer: w, writing: o.Ctl.U32(offWriting), damaged: w.Damaged(),
-		drained: wait.NewEvent(o.Ctl.U32(offDrained)),
-		table:   holders.New(o.Ctl, holders.Readers.Bitmap, o.Region.Span(1), holders.Readers.Stride, o.Space.Table, o.Space.Table.Slot()),
-	}, nil
+	return &RWMutex{base: base{obj: o}, l: rwlock.New(rwlock.Config{
+		Ctl: o.Ctl, Base: object.HeaderSize, Table: o.Region.Span(1), Stride: holders.Readers.Stride,
+		Owners: o.Space.Table, Slot: o.Space.Table.Slot(), Sess: &o.Sess,
+	})}, nil
 }
 
 // CreateRWMutex makes an RWMutex; shiplap.ErrExist when the name is taken.
@@ -95,21 +82,24 @@ func (m *RWMutex) hold(take func() (held bool, err error)) error {
 	return err
 }
 
-// state is what a new holder is told.
+// reading is what a new reader is told.
+func (m *RWMutex) reading() (held bool, err error) {
+	m.readers.Add(1)
+	return true, m.state()
+}
+
+// writing is what the new writer is told.
+func (m *RWMutex) writing() (held bool, err error) {
+	m.held.Store(true)
+	return true, m.state()
+}
+
 func (m *RWMutex) state() error {
-	if m.damaged.Load() == 0 {
+	if !m.l.Damaged() {
 		return nil
 	}
 	return fmt.Errorf("rwmutex %q: %w while it wrote; the lock is held: a writer repairs what it protects, then calls Repaired",
 		m.obj.Name, errs.ErrOwnerDied)
-}
-
-// recover notes what the dead holder of the writer's lock may have left. It may be repeated.
-func (m *RWMutex) recover() {
-	if m.writing.Load() != 0 { // else it was a reader on its way, or a writer who had not begun
-		m.damaged.StoreRelease(1)
-		m.writing.StoreRelease(0)
-	}
 }
 
 // RLock takes the lock for reading, waiting while somebody writes or waited to write before.
@@ -118,59 +108,21 @@ func (m *RWMutex) recover() {
 // changed until a writer has called Repaired.
 func (m *RWMutex) RLock(ctx context.Context) error {
 	return m.hold(func() (bool, error) {
-		if m.enterFast() {
-			return true, m.state()
-		}
-		recovered, err := m.writer.Lock(ctx)
-		if err != nil {
+		if err := m.l.RLock(ctx); err != nil {
 			return false, err
 		}
-		m.enterSlow(recovered)
-		return true, m.state()
+		return m.reading()
 	})
 }
 
 // TryRLock is RLock without waiting: shiplap.ErrBusy where that would wait.
 func (m *RWMutex) TryRLock() error {
 	return m.hold(func() (bool, error) {
-		if m.enterFast() {
-			return true, m.state()
-		}
-		ok, recovered := m.writer.TryLock()
-		if !ok {
+		if !m.l.TryRLock() {
 			return false, cmp.Or(m.obj.Err(), errs.ErrBusy)
 		}
-		m.enterSlow(recovered)
-		return true, m.state()
+		return m.reading()
 	})
-}
-
-func (m *RWMutex) enterFast() bool {
-	m.table.Add(1)
-	if !m.writer.Held() {
-		m.readers.Add(1)
-		mem.RaceAcquire(m.writing)
-		return true
-	}
-	m.withdraw()
-	return false
-}
-
-// enterSlow notes a reader with the writer's lock in hand, and gives that back.
-func (m *RWMutex) enterSlow(recovered bool) {
-	if recovered {
-		m.recover()
-	}
-	m.table.Add(1)
-	m.readers.Add(1)
-	m.writer.Unlock()
-}
-
-func (m *RWMutex) withdraw() {
-	m.table.Add(-1)
-	if m.writer.Held() { // perhaps he waits for us
-		m.drained.WakeAll()
-	}
 }
 
 // RUnlock ends one RLock of this handle; shiplap.ErrConflict when there is none.
@@ -186,8 +138,7 @@ func (m *RWMutex) RUnlock() error {
 	}
 	defer m.obj.Gate.Leave()
 	return m.obj.Wrap(object.Guarded(func() error {
-		mem.RaceRelease(m.writing)
-		m.withdraw()
+		m.l.RUnlock()
 		return nil
 	}))
 }
@@ -196,46 +147,21 @@ func (m *RWMutex) RUnlock() error {
 // for it. shiplap.ErrOwnerDied is as for Mutex.Lock: the lock IS held.
 func (m *RWMutex) Lock(ctx context.Context) error {
 	return m.hold(func() (bool, error) {
-		recovered, err := m.writer.Lock(ctx)
-		if err != nil {
+		if err := m.l.Lock(ctx); err != nil {
 			return false, err
 		}
-		if recovered {
-			m.recover()
-		}
-		err = m.table.Wait(ctx, &m.obj.Sess, m.drained, func() (bool, error) { return !m.table.Living(), nil })
-		if err != nil {
-			m.writer.Unlock()
-			return false, err
-		}
-		m.begin()
-		return true, m.state()
+		return m.writing()
 	})
 }
 
 // TryLock is Lock without waiting: shiplap.ErrBusy while somebody reads or writes.
 func (m *RWMutex) TryLock() error {
 	return m.hold(func() (bool, error) {
-		ok, recovered := m.writer.TryLock()
-		if !ok {
+		if !m.l.TryLock() {
 			return false, cmp.Or(m.obj.Err(), errs.ErrBusy)
 		}
-		if recovered {
-			m.recover()
-		}
-		if m.table.Living() {
-			m.writer.Unlock()
-			return false, errs.ErrBusy
-		}
-		m.begin()
-		return true, m.state()
+		return m.writing()
 	})
-}
-
-func (m *RWMutex) begin() {
-	m.writing.StoreRelease(1)
-	m.held.Store(true)
-	mem.RaceAcquire(m.writing)
 }
 
 // Unlock ends writing; shiplap.ErrConflict when the lock is not held for writing through this handle.
@@ -245,13 +171,7 @@ func (m *RWMutex) Unlock() error {
 	}
 	defer m.obj.Gate.Leave()
 	return m.obj.Wrap(object.Guarded(func() error {
-		mem.RaceRelease(m.writing)
-		if m.long {
-			m.long = false
-			m.writer.ClearSince()
-		}
-		m.writing.StoreRelease(0)
-		m.writer.Unlock()
+		m.l.Unlock()
 		return nil
 	}))
 }
@@ -262,7 +182,7 @@ func (m *RWMutex) Repaired() error {
 		return m.misuse("Repaired")
 	}
 	return m.obj.Wrap(object.Guarded(func() error {
-		m.damaged.StoreRelease(0)
+		m.l.Repaired()
 		return nil
 	}))
 }
@@ -273,8 +193,7 @@ func (m *RWMutex) MarkSince() error {
 		return m.misuse("MarkSince")
 	}
 	return m.obj.Wrap(object.Guarded(func() error {
-		m.long = true
-		m.writer.MarkSince()
+		m.l.MarkSince()
 		return nil
 	}))
 }
@@ -293,9 +212,9 @@ type Holder struct {
 	Number uint32 `json:"number"` // of holds, of permits, of waiting goroutines
 }
 
-func holdersOf(o *object.Object, t *holders.Table) []Holder {
+func holdersOf(o *object.Object, entries []holders.Entry) []Holder {
 	all := []Holder{}
-	for _, e := range t.All() {
+	for _, e := range entries {
 		all = append(all, Holder{pid(o, e.Token), e.Number})
 	}
 	return all
@@ -311,7 +230,7 @@ type RWMutexStats struct {
 // Stats tells who holds the lock and who waits, at a glance and without locking.
 func (m *RWMutex) Stats() (s RWMutexStats, err error) {
 	err = m.obj.Call(func() error {
-		s = RWMutexStats{mutexStats(m.obj, offWriter), m.writing.Load() != 0, holdersOf(m.obj, m.table)}
+		s = RWMutexStats{mutexStats(m.obj, offWriter), m.l.Writing(), holdersOf(m.obj, m.l.Readers())}
 		return nil
 	})
 	return s, err

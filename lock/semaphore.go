@@ -339,7 +339,7 @@ func (s *Semaphore) Stats() (st SemaphoreStats, err error) {
 	err = s.obj.Call(func() error {
 		st = SemaphoreStats{
 			Permits: int(s.max), Available: int(s.available.Load()), Unowned: s.unowned,
-			Holders: holdersOf(s.obj, s.table), Queue: mutexStats(s.obj, offQueue),
+			Holders: holdersOf(s.obj, s.table.All()), Queue: mutexStats(s.obj, offQueue),
 		}
 		return nil
 	})

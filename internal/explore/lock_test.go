@@ -21,9 +21,9 @@ func lockClock(off int) (words []int) {
 	return words
 }
 
-// holders locks with n processes, rounds times each. No two may be inside; who follows a dead one
+// lockers locks with n processes, rounds times each. No two may be inside; who follows a dead one
 // must be told; and whoever lives gets his turn.
-func holders(n, rounds int, cancelled bool) func() *System {
+func lockers(n, rounds int) func() *System {
 	return func() *System {
 		s := mem.NewHeap(mem.Part{Len: 256}).Span(0)
 		inside := s.U32(128) // 1 + who is inside
@@ -70,7 +70,7 @@ func TestLock(t *testing.T) {
 		{2, 1, 0, 0}, {2, 2, 0, 0}, {2, 1, 1, 0}, {3, 1, 0, 4}, {3, 1, 1, 3}, {3, 1, 2, 2}, {2, 2, 1, 4},
 	} {
 		t.Run(fmt.Sprintf("%+v", c), func(t *testing.T) {
-			explored(t, Options{Deaths: c.deaths, Timeouts: 2 * c.deaths, Switches: c.switches}, holders(c.procs, c.rounds, false))
+			explored(t, Options{Deaths: c.deaths, Timeouts: 2 * c.deaths, Switches: c.switches}, lockers(c.procs, c.rounds))
 		})
 	}
 }

@@ -40,7 +40,7 @@ var layers = [][]string{
 	{"internal/npy", "internal/coder", "internal/ring", "internal/feed", "internal/table", "internal/wordlock", "internal/wait"},
 	{"internal/member"},
 	{"internal/object", "internal/holders"},
-	{"internal/robust"},
+	{"internal/robust", "internal/rwlock", "internal/barrier"},
 	{"."},
 	{"shm", "sysv", "fifo", "pymp", "logfile"},
 	{"lock"},
