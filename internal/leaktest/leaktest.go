@@ -48,15 +48,9 @@ func run(m *testing.M) (code int) {
 	if code = m.Run(); code != 0 {
 		return code
 	}
-	var left []string
-	for end := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
-		runtime.GC() // memory of small objects goes with them
-		if left = before.diff(look(dir)); len(left) == 0 {
-			return 0
-		}
-		if time.Now().After(end) {
-			break
-		}
+	left := before.Left()
+	if len(left) == 0 {
+		return 0
 	}
 	fmt.Fprintln(os.Stderr, "the tests left behind:\n"+strings.Join(left, "\n"))
 	pprof.Lookup("goroutine").WriteTo(os.Stderr, 1)
@@ -75,7 +69,9 @@ func warmUp() {
 	}
 }
 
-type picture struct {
+// Picture is what a process has at one moment.
+type Picture struct {
+	dir        string
 	goroutines int
 	fds        []string
 	children   []string
@@ -83,11 +79,24 @@ type picture struct {
 	files      []string
 }
 
-func look(dir string) picture {
-	return picture{runtime.NumGoroutine(), Descriptors(), Children(), Mappings("/shiplap"), files(dir)}
+// Look takes a picture of this process.
+func Look() Picture { return look("") }
+
+func look(dir string) Picture {
+	return Picture{dir, runtime.NumGoroutine(), Descriptors(), Children(), Mappings("/shiplap"), files(dir)}
 }
 
-func (p picture) diff(now picture) (left []string) {
+// Left lists what the process has now and had not then. What is on its way out gets a few seconds.
+func (p Picture) Left() (left []string) {
+	for end := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
+		runtime.GC() // memory of small objects goes with them
+		if left = p.diff(look(p.dir)); len(left) == 0 || time.Now().After(end) {
+			return left
+		}
+	}
+}
+
+func (p Picture) diff(now Picture) (left []string) {
 	if now.goroutines > p.goroutines {
 		left = append(left, fmt.Sprintf("%d goroutines", now.goroutines-p.goroutines))
 	}
@@ -151,8 +160,11 @@ func Mappings(part string) []string {
 	return all
 }
 
-// files are what lies in the directory, except the tables of members, which stay.
+// files are what lies in the directory, if there is one, except the tables of members, which stay.
 func files(dir string) []string {
+	if dir == "" {
+		return nil
+	}
 	var all []string
 	filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err == nil && !d.IsDir() && d.Name() != "#members" {

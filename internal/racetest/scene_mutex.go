@@ -1,0 +1,134 @@
+package racetest
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"github.com/shiplap-ipc/shiplap"
+	"github.com/shiplap-ipc/shiplap/lock"
+)
+
+func init() {
+	addStorm("mutex", storm[*lock.Mutex]{
+		create: func(b *bout) error { return made(lock.CreateMutex(b.d, object, nil)) },
+		open:   func(_ *worker, d *shiplap.Domain) (*lock.Mutex, error) { return lock.OpenMutex(d, object) },
+		turn:   func(h *hand, m *lock.Mutex) bool { return h.lockTurn(m, 0) },
+		judge: func(b *bout) error {
+			m, err := lock.OpenMutex(b.d, object)
+			if err != nil {
+				return err
+			}
+			defer m.Close()
+			return b.within("Lock of a mutex that nobody holds", func(ctx context.Context) error {
+				return b.held(m, m.Lock(ctx))
+			})
+		},
+	})
+}
+
+// made closes what was made.
+func made[H interface{ Close() error }](obj H, err error) error {
+	if err != nil {
+		return err
+	}
+	return obj.Close()
+}
+
+// locker is a lock that tells when an owner died.
+type locker interface {
+	Lock(context.Context) error
+	TryLock() error
+	Unlock() error
+	Repaired() error
+}
+
+// held gives back a lock that the supervisor took.
+func (b *bout) held(m locker, err error) error {
+	if errors.Is(err, shiplap.ErrOwnerDied) {
+		err = m.Repaired()
+	}
+	if err != nil {
+		return err
+	}
+	return m.Unlock()
+}
+
+// lockTurn takes a lock, checks that it is alone inside, and gives the lock back. The mark says who is inside.
+func (h *hand) lockTurn(m locker, mark int) bool {
+	var err error
+	if h.rng.IntN(4) == 0 {
+		if err = h.call(opLock, 0, m.TryLock); errors.Is(err, shiplap.ErrBusy) {
+			h.pause()
+			return true
+		}
+	} else {
+		ctx, within, cancel := h.context()
+		err = h.call(opLock, within, func() error { return m.Lock(ctx) })
+		cancel()
+	}
+	died := errors.Is(err, shiplap.ErrOwnerDied)
+	switch {
+	case err == nil, died:
+	case gaveUp(err):
+		return true
+	case h.over(err):
+		return false
+	default:
+		h.unexpected("Lock", err)
+		return false
+	}
+	leave := h.enters(mark, died)
+	h.linger()
+	leave()
+	if died {
+		if err := m.Repaired(); err != nil && !h.over(err) {
+			h.unexpected("Repaired", err)
+		}
+	}
+	if err := h.call(opUnlock, 0, m.Unlock); err != nil && !h.excusedAbsence(err) {
+		h.unexpected("Unlock of what this goroutine holds", err)
+	}
+	return true
+}
+
+// enters writes down that this goroutine is inside, alone, and returns what writes down that it leaves. died: it was
+// told that the owner before it died.
+func (h *hand) enters(mark int, died bool) (leave func()) {
+	at, me := h.mark(mark), h.me()
+	for {
+		was := name(at.Load())
+		switch {
+		case was == 0:
+		case !h.dead(was) && !h.excused():
+			h.complain("two-owners", "%v has the lock, and so has %v (told that an owner died: %v)", was, me, died)
+		case h.dead(was) && !died && was.epoch() == me.epoch() && !h.excused():
+			h.complain("not-told", "%v died inside, and %v is not told of it", was, me)
+		}
+		if at.CAS(uint64(was), uint64(me)) {
+			break
+		}
+	}
+	if died && !h.Weather.deadly() && !h.Weather.lossy() {
+		h.complain("false-death", "%v is told that an owner died, and nobody did", me)
+	}
+	return func() {
+		if !at.CAS(uint64(me), 0) && !h.excused() {
+			h.complain("robbed", "%v had the lock, and %v got it", me, name(at.Load()))
+		}
+	}
+}
+
+func init() {
+	addVigil("mutex", vigil{
+		create: func(d *shiplap.Domain, name string) (io.Closer, error) { return lock.CreateMutex(d, name, nil) },
+		hold: func(d *shiplap.Domain, name string) (func() error, error) {
+			return taker(lock.OpenMutex(d, name))
+		},
+		open: func(d *shiplap.Domain, name string) (waiting, error) {
+			m, err := lock.OpenMutex(d, name)
+			return waiting{func(ctx context.Context) error { return lets(m, m.Lock(ctx)) }, m.Close}, err
+		},
+		ends: leaving(deaths(shiplap.ErrOwnerDied), nil),
+	})
+}

@@ -1,0 +1,386 @@
+package racetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/shiplap-ipc/shiplap"
+	"github.com/shiplap-ipc/shiplap/queue"
+)
+
+func init() {
+	small := &queue.Options{Capacity: 8192}
+	ack := &queue.Options{Capacity: 8192, Ack: true}
+	open := func(_ *worker, d *shiplap.Domain) (*queue.Raw, error) { return queue.OpenRaw(d, object, nil) }
+	addStorm("queue", storm[*queue.Raw]{
+		create: func(b *bout) error { return made(queue.CreateRaw(b.d, object, small)) },
+		open:   open, turn: (*hand).queueTurn, judge: judgeQueue,
+	})
+	addStorm("queue exclusive", storm[*queue.Raw]{
+		create: func(b *bout) error { return made(queue.CreateRaw(b.d, object, small)) },
+		open:   open, turn: (*hand).exclusiveTurn, judge: judgeQueue,
+	})
+	addStorm("queue ack", storm[*queue.Raw]{
+		create: func(b *bout) error { return made(queue.CreateRaw(b.d, object, ack)) },
+		open:   open, turn: (*hand).ackTurn, judge: judgeAck,
+	})
+	addVigil("queue lease", vigil{ // the message that the victim has in hand comes to the waiter
+		create: func(d *shiplap.Domain, name string) (io.Closer, error) {
+			q, err := queue.CreateRaw(d, name, ack)
+			if err != nil {
+				return nil, err
+			}
+			return q, q.Put(context.Background(), []byte("one"))
+		},
+		hold: func(d *shiplap.Domain, name string) (func() error, error) {
+			q, err := queue.OpenRaw(d, name, nil)
+			if err != nil {
+				return nil, err
+			}
+			_, err = q.Receive(context.Background())
+			return q.Close, err
+		},
+		open: func(d *shiplap.Domain, name string) (waiting, error) {
+			q, err := queue.OpenRaw(d, name, nil)
+			return waiting{func(ctx context.Context) error {
+				v, err := q.Receive(ctx)
+				if err == nil {
+					err = v.Ack()
+				}
+				return err
+			}, q.Close}, err
+		},
+		ends: leaving(deaths(nil), nil),
+	})
+	addVigil("queue producer", vigil{
+		create: func(d *shiplap.Domain, name string) (io.Closer, error) { return queue.CreateRaw(d, name, small) },
+		hold: func(d *shiplap.Domain, name string) (func() error, error) {
+			q, err := queue.OpenRaw(d, name, nil)
+			if err != nil {
+				return nil, err
+			}
+			p, err := q.Producer(context.Background())
+			return func() error { return p.Close() }, err
+		},
+		open: func(d *shiplap.Domain, name string) (waiting, error) {
+			q, err := queue.OpenRaw(d, name, nil)
+			return waiting{func(ctx context.Context) error { return q.Put(ctx, []byte("one")) }, q.Close}, err
+		},
+		ends: leaving(deaths(nil), nil),
+	})
+	addVigil("queue consumer", vigil{
+		create: func(d *shiplap.Domain, name string) (io.Closer, error) {
+			q, err := queue.CreateRaw(d, name, small)
+			if err != nil {
+				return nil, err
+			}
+			return q, q.Put(context.Background(), []byte("one"))
+		},
+		hold: func(d *shiplap.Domain, name string) (func() error, error) {
+			q, err := queue.OpenRaw(d, name, nil)
+			if err != nil {
+				return nil, err
+			}
+			c, err := q.Consumer(context.Background())
+			return func() error { return c.Close() }, err
+		},
+		open: func(d *shiplap.Domain, name string) (waiting, error) {
+			q, err := queue.OpenRaw(d, name, nil)
+			return waiting{func(ctx context.Context) error {
+				_, err := q.Get(ctx, nil)
+				return err
+			}, q.Close}, err
+		},
+		ends: leaving(deaths(nil), nil),
+	})
+}
+
+func isAny(err error, any []error) bool {
+	return slices.ContainsFunc(any, func(e error) bool { return errors.Is(err, e) })
+}
+
+// sends reports whether this goroutine is one that sends, in this cycle.
+func (h *hand) sends() bool { return h.n%2 == 0 }
+
+// maybe waits by the call that does, or tries by the one that does not.
+func (h *hand) maybe(o op, wait func(ctx context.Context) error, try func() error) error {
+	if h.rng.IntN(4) == 0 {
+		return h.call(o, 0, try)
+	}
+	ctx, _, cancel := h.context()
+	defer cancel()
+	return h.wait(o, func() error { return wait(ctx) })
+}
+
+func (h *hand) queueTurn(q *queue.Raw) bool {
+	if h.temper == pausing {
+		h.pause()
+	}
+	if h.sends() {
+		return h.puts(func(msg []byte) error {
+			return h.maybe(opPut, func(ctx context.Context) error { return q.Put(ctx, msg) }, func() error { return q.TryPut(msg) })
+		}, shiplap.ErrFull, shiplap.ErrBusy)
+	}
+	return h.gets(func() (msg []byte, err error) {
+		err = h.maybe(opGet, func(ctx context.Context) (err error) { msg, err = q.Get(ctx, nil); return h.note(msg, err) },
+			func() (err error) { msg, err = q.TryGet(nil); return h.note(msg, err) })
+		return msg, err
+	})
+}
+
+// note writes a message down while the slot still says that the goroutine gets one: a death in between is its loss.
+func (h *hand) note(msg []byte, err error) error {
+	if err == nil {
+		h.takes(msg)
+	}
+	return err
+}
+
+// gets is false when the handle is not good any more.
+func (h *hand) gets(f func() ([]byte, error)) bool {
+	switch _, err := f(); {
+	case err == nil:
+		return true
+	case gaveUp(err), isAny(err, []error{shiplap.ErrEmpty, shiplap.ErrBusy}):
+		h.pause()
+		return true
+	case h.over(err):
+	default:
+		h.unexpected("receiving", err)
+	}
+	return false
+}
+
+// exclusiveTurn takes a side for some messages.
+func (h *hand) exclusiveTurn(q *queue.Raw) bool {
+	if h.rng.IntN(4) == 0 {
+		return h.queueTurn(q)
+	}
+	ctx, _, cancel := h.context()
+	defer cancel()
+	took := func(err error) bool {
+		if err != nil && !gaveUp(err) && !h.over(err) {
+			h.unexpected("taking a side", err)
+		}
+		return err == nil || gaveUp(err)
+	}
+	n := 1 + h.rng.IntN(20)
+	if h.sends() {
+		var p *queue.RawProducer
+		err := h.wait(opLock, func() (err error) { p, err = q.Producer(ctx); return err })
+		if err != nil {
+			return took(err)
+		}
+		defer p.Close()
+		for range n {
+			good := h.puts(func(msg []byte) error {
+				if h.rng.IntN(2) == 0 {
+					return h.wait(opPut, func() error {
+						view, err := p.Reserve(ctx, len(msg))
+						if err != nil {
+							return err
+						}
+						copy(view, msg)
+						return p.Commit(len(msg))
+					})
+				}
+				return h.maybe(opPut, func(ctx context.Context) error { return p.Put(ctx, msg) }, func() error { return p.TryPut(msg) })
+			}, shiplap.ErrFull)
+			if !good {
+				return false
+			}
+		}
+		return true
+	}
+	var c *queue.RawConsumer
+	err := h.wait(opLock, func() (err error) { c, err = q.Consumer(ctx); return err })
+	if err != nil {
+		return took(err)
+	}
+	defer c.Close()
+	for range n {
+		good := h.gets(func() (msg []byte, err error) {
+			err = h.maybe(opGet, func(ctx context.Context) (err error) { msg, err = c.Get(ctx, nil); return h.note(msg, err) },
+				func() (err error) { msg, err = c.TryGet(nil); return h.note(msg, err) })
+			return msg, err
+		})
+		if !good {
+			return false
+		}
+	}
+	return true
+}
+
+func (h *hand) ackTurn(q *queue.Raw) bool {
+	if h.sends() {
+		return h.queueTurn(q)
+	}
+	if h.temper == pausing {
+		h.pause()
+	}
+	var v *queue.RawDelivery
+	err := h.maybe(opReceive, func(ctx context.Context) (err error) { v, err = q.Receive(ctx); return err },
+		func() (err error) { v, err = q.TryReceive(); return err })
+	switch {
+	case err == nil:
+	case gaveUp(err), isAny(err, []error{shiplap.ErrEmpty, shiplap.ErrBusy}):
+		h.pause()
+		return true
+	case h.over(err):
+		return false
+	default:
+		h.unexpected("Receive", err)
+		return false
+	}
+	c, ok := h.takes(v.Body)
+	if !ok {
+		return false
+	}
+	cell := h.cell(c)
+	if cell.Load()&acked != 0 {
+		h.complain("doubled", "message %d was acknowledged, and comes again to %v", c, h.me())
+	}
+	if h.temper == pausing {
+		h.linger()
+	}
+	switch h.rng.IntN(12) {
+	case 0:
+		err = h.call(opAck, 0, v.Nack)
+	case 1: // closing the handle gives it back
+		return true
+	default:
+		before := cell.Load()
+		for !cell.CAS(before, before|acking) {
+			before = cell.Load()
+		}
+		if err = h.call(opAck, 0, v.Ack); err == nil {
+			cell.Add(acked)
+		} else {
+			cell.Add(^uint64(acking - 1)) // minus acking
+		}
+	}
+	if err != nil && !h.over(err) {
+		h.unexpected("Ack or Nack", err)
+	}
+	return err == nil
+}
+
+// lost counts messages that were put and did not arrive, refused ones that did, and those that came too often.
+func (b *bout) lost(arrived func(cell uint64) bool) (missing, wrong int, text string) {
+	n := min(int(b.ledger.cells.Load()), maxCells)
+	for i := range n {
+		c := b.ledger.cell(i).Load()
+		switch {
+		case c&refused != 0 && c >= taken:
+			wrong++
+			text = fmt.Sprintf("message %d was refused, and arrived", i)
+		case c&put != 0 && !arrived(c):
+			missing++
+			text = fmt.Sprintf("message %d of %d was put (%#x)", i, n, c)
+		}
+	}
+	b.count("messages", uint64(n))
+	return missing, wrong, text
+}
+
+// judgeQueue: what was put arrives once. Only a consumer that died may have taken one with it.
+func judgeQueue(b *bout) error {
+	q, err := queue.OpenRaw(b.d, object, nil)
+	if err != nil {
+		return err
+	}
+	defer q.Close()
+	for {
+		var msg []byte
+		msg, err := q.TryGet(nil)
+		if errors.Is(err, shiplap.ErrBusy) {
+			err = b.within("Get of what is left", func(ctx context.Context) error { msg, err = q.Get(ctx, nil); return err })
+		}
+		if errors.Is(err, shiplap.ErrEmpty) {
+			break
+		}
+		if err != nil {
+			b.violation("error", fmt.Sprintf("draining: %v", err), "")
+			return nil
+		}
+		c, _, err := parse(msg)
+		if err != nil {
+			b.violation("torn", err.Error(), "")
+			return nil
+		}
+		b.ledger.cell(c).Add(taken)
+	}
+	for i := range min(int(b.ledger.cells.Load()), maxCells) {
+		if c := b.ledger.cell(i).Load(); c >= 2*taken {
+			b.violation("doubled", fmt.Sprintf("message %d arrived %d times", i, c/taken), "")
+		}
+	}
+	missing, wrong, text := b.lost(func(c uint64) bool { return c >= taken })
+	if wrong > 0 {
+		b.violation("made-up", text, "")
+	}
+	if may := b.busyAtDeath(opGet); missing > may && !b.weather.lossy() {
+		b.violation("lost", fmt.Sprintf("%d messages are missing, and %d consumers died: %s", missing, may, text), "")
+	}
+	st, err := q.Stats()
+	if err == nil && (st.Depth != 0 || st.Used != 0) {
+		b.violation("lost", "an empty queue that is not: "+st.String(), "")
+	}
+	return err
+}
+
+// judgeAck: what was put and not acknowledged is there, although those who had it in hand are still members.
+func judgeAck(b *bout) error {
+	q, err := queue.OpenRaw(b.d, object, nil)
+	if err != nil {
+		return err
+	}
+	defer q.Close()
+	for end := time.Now().Add(b.Bound); ; {
+		v, err := q.TryReceive()
+		if err == nil {
+			c, _, e := parse(v.Body)
+			if e != nil {
+				b.violation("torn", e.Error(), "")
+				return nil
+			}
+			cell := b.ledger.cell(c)
+			if cell.Load()&acked != 0 {
+				b.violation("doubled", fmt.Sprintf("message %d was acknowledged, and is still there", c), "")
+			}
+			if err := v.Ack(); err != nil {
+				return err
+			}
+			cell.Store(cell.Load() | acked)
+			continue
+		}
+		if !errors.Is(err, shiplap.ErrEmpty) && !errors.Is(err, shiplap.ErrBusy) {
+			b.violation("error", fmt.Sprintf("draining: %v", err), "")
+			return nil
+		}
+		st, err := q.Stats()
+		if err != nil {
+			return err
+		}
+		if st.Depth == 0 && st.Used == 0 {
+			break
+		}
+		if time.Now().After(end) {
+			b.violation("stuck", fmt.Sprintf("%d messages are there that nobody can receive: %v", st.Depth, st), "")
+			return nil
+		}
+		time.Sleep(time.Millisecond)
+	}
+	missing, wrong, text := b.lost(func(c uint64) bool { return c&(acked|acking) != 0 })
+	if wrong > 0 {
+		b.violation("made-up", text, "")
+	}
+	if missing > 0 && !b.weather.lossy() {
+		b.violation("lost", fmt.Sprintf("%d messages are missing: %s", missing, text), "")
+	}
+	return nil
+}

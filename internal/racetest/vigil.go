@@ -1,0 +1,327 @@
+package racetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/shiplap-ipc/shiplap"
+	"github.com/shiplap-ipc/shiplap/lock"
+)
+
+// vigil is a scene in which a waiter waits for what a victim holds.
+type vigil struct {
+	// create makes the object; what it returns is closed at the end of the round.
+	create func(d *shiplap.Domain, name string) (io.Closer, error)
+	// hold makes the victim hold it; leave gives it up in an orderly way, nil if there is no such.
+	hold func(d *shiplap.Domain, name string) (leave func() error, err error)
+	// open prepares the waiter; wait waits until it is told.
+	open func(d *shiplap.Domain, name string) (waiting, error)
+	// ends are the errors that each way of ending the wait may lead to. Ways that are not there are not tried.
+	ends map[way][]error
+}
+
+// waiting is what waits.
+type waiting struct {
+	wait  func(ctx context.Context) error
+	close func() error
+}
+
+// way is how a wait comes to its end.
+type way string
+
+const (
+	killed  way = "kill"
+	forking way = "kill while forking"
+	execed  way = "exec"
+	left    way = "leave"
+	removed way = "remove"
+	wiped   way = "wipe"
+	closed  way = "close"
+	gaveup  way = "cancel"
+)
+
+// deaths are the ends of a wait whose victim dies in any way, is removed or given up.
+func deaths(told ...error) map[way][]error {
+	return map[way][]error{
+		killed: told, forking: told, execed: told,
+		removed: {shiplap.ErrRemoved}, wiped: {shiplap.ErrRemoved},
+		closed: {shiplap.ErrClosed}, gaveup: {context.Canceled},
+	}
+}
+
+// leaving adds how an orderly leave is told.
+func leaving(m map[way][]error, told ...error) map[way][]error {
+	m[left] = told
+	return m
+}
+
+func addVigil(kind string, v vigil) {
+	scenes = append(scenes, Scene{Name: kind + " vigil", run: v.run, play: v.play})
+}
+
+func (v vigil) run(b *bout) error {
+	var ways []way
+	for w := range v.ends {
+		ways = append(ways, w)
+	}
+	slices.Sort(ways)
+	b.rng.Shuffle(len(ways), func(i, j int) { ways[i], ways[j] = ways[j], ways[i] })
+	b.weather = Weather{Wait: b.weather.Wait}
+	if b.rng.IntN(2) == 0 {
+		b.weather.Wait = shiplap.WaitSpin
+	}
+	domain := 0
+	var waiter *hire
+	for i := range max(b.Harms/3, 1) {
+		if b.ctx.Err() != nil {
+			return b.ctx.Err()
+		}
+		if waiter == nil || !waiter.living() {
+			var err error
+			if waiter, err = b.hire("waiter"); err != nil {
+				return err
+			}
+		}
+		w := ways[i%len(ways)]
+		if err := v.round(b, w, waiter, fmt.Sprintf("d%d", domain), fmt.Sprintf("it%d", i)); err != nil {
+			return fmt.Errorf("%s: %w", w, err)
+		}
+		if w == wiped {
+			domain++
+		}
+	}
+	_ = waiter.stdin.Close()
+	b.answer(waiter, "to end")
+	waiter.wait()
+	return nil
+}
+
+// round lets one waiter wait for one victim.
+func (v vigil) round(b *bout, w way, waiter *hire, domain, name string) (err error) {
+	d, err := shiplap.Join(domain, &shiplap.Options{Dir: b.base})
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if e := d.Close(); w != wiped {
+			err = errors.Join(err, e)
+		}
+	}()
+	keep, err := v.create(d, name)
+	if err != nil {
+		return err
+	}
+	defer keep.Close()
+	role := "victim"
+	if w == forking {
+		role = "forking victim"
+	}
+	victim, err := b.hire(role)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		_ = victim.stdin.Close()
+		if victim.living() {
+			victim.kill()
+		}
+	}()
+	expect := func(h *hire, line, want string) bool {
+		h.tell(line)
+		got, ok := b.answer(h, line)
+		if ok && got != want {
+			err = fmt.Errorf("process %d says %q, not %q", h.n, got, want)
+		}
+		return ok && got == want
+	}
+	if !expect(victim, "hold "+domain+" "+name, "holding") || !expect(waiter, "wait "+domain+" "+name, "waiting") {
+		return err
+	}
+	time.Sleep(time.Duration(b.rng.IntN([]int{1, 3000, 80000}[b.rng.IntN(3)])) * time.Microsecond)
+	begin := now()
+	switch w {
+	case killed, forking:
+		victim.kill()
+	case execed:
+		victim.tell("exec")
+	case left:
+		victim.tell("leave")
+	case removed:
+		if err := d.Remove(b.ctx, name); err != nil {
+			return err
+		}
+	case wiped:
+		if err := os.RemoveAll(d.Dir()); err != nil {
+			return err
+		}
+	case closed, gaveup:
+		waiter.tell(string(w))
+	}
+	b.count("waits", 1)
+	line, ok := waiter.says(b.Bound)
+	if !ok {
+		if waiter.living() {
+			text := fmt.Sprintf("%s: not told within %v", w, b.Bound)
+			b.violation("hang", text, waiter.dump())
+		}
+		return nil
+	}
+	told, what, _ := strings.Cut(line, " ")
+	when, err := strconv.ParseUint(told, 10, 64)
+	if err != nil {
+		return fmt.Errorf("the waiter says %q: %w", line, err)
+	}
+	b.delay(string(w), time.Duration(when-begin))
+	name, text, _ := strings.Cut(what, " ")
+	if !slices.ContainsFunc(v.ends[w], func(e error) bool { return errorName(e) == name }) {
+		b.violation("wrong-end", fmt.Sprintf("%s: the wait ends with %s (%s)", w, name, text), "")
+	}
+	return nil
+}
+
+// named are the errors that waits end with, in the order in which they are looked for.
+var named = map[string]error{
+	"ErrOwnerDied": shiplap.ErrOwnerDied, "ErrPeerGone": shiplap.ErrPeerGone, "ErrRemoved": shiplap.ErrRemoved,
+	"ErrClosed": shiplap.ErrClosed, "EOF": io.EOF, "ErrBroken": lock.ErrBroken, "ErrNotExist": shiplap.ErrNotExist,
+	"Canceled": context.Canceled, "ErrFull": shiplap.ErrFull, "ErrEmpty": shiplap.ErrEmpty,
+}
+
+func errorName(err error) string {
+	if err == nil {
+		return "nil"
+	}
+	var all []string
+	for n, e := range named {
+		if errors.Is(err, e) {
+			all = append(all, n)
+		}
+	}
+	slices.Sort(all)
+	if len(all) == 0 {
+		return "other"
+	}
+	return strings.Join(all, "+")
+}
+
+func (v vigil) play(w *worker) error {
+	switch w.Role {
+	case "waiter":
+		return w.leaves(func() error { return v.waits(w) })
+	case "victim":
+		return v.holds(w)
+	case "forking victim":
+		w.Weather.Fork = true
+		defer w.harm()()
+		return v.holds(w)
+	case "became another":
+		w.hear()
+		return nil
+	}
+	return fmt.Errorf("no role %q", w.Role)
+}
+
+// joins joins the domain of a round.
+func (w *worker) joins(args string) (d *shiplap.Domain, name string, err error) {
+	domain, name, _ := strings.Cut(args, " ")
+	d, err = shiplap.Join(domain, &shiplap.Options{Dir: w.Base, Wait: w.Weather.Wait})
+	return d, name, err
+}
+
+// holds is the victim: it does what it is told until it is told no more.
+func (v vigil) holds(w *worker) error {
+	var leave func() error
+	for {
+		line, ok := w.hear()
+		if !ok {
+			return nil
+		}
+		switch verb, args, _ := strings.Cut(line, " "); verb {
+		case "hold":
+			d, name, err := w.joins(args)
+			if err != nil {
+				return err
+			}
+			defer d.Close()
+			if leave, err = v.hold(d, name); err != nil {
+				return fmt.Errorf("hold: %w", err)
+			}
+			w.say("holding")
+		case "leave":
+			if err := leave(); err != nil {
+				return fmt.Errorf("leave: %w", err)
+			}
+		case "exec":
+			w.become("became another")
+		}
+	}
+}
+
+// waits is the waiter.
+func (v vigil) waits(w *worker) error {
+	var wg sync.WaitGroup
+	var obj waiting
+	cancel := func() {}
+	defer wg.Wait()
+	for {
+		line, ok := w.hear()
+		if !ok {
+			return nil
+		}
+		switch verb, args, _ := strings.Cut(line, " "); verb {
+		case "wait":
+			d, name, err := w.joins(args)
+			if err != nil {
+				return err
+			}
+			if obj, err = v.open(d, name); err != nil {
+				return fmt.Errorf("open: %w", err)
+			}
+			var ctx context.Context
+			ctx, cancel = context.WithCancel(context.Background())
+			this := obj
+			wg.Go(func() {
+				w.say("waiting")
+				err := this.wait(ctx)
+				told := now()
+				_ = this.close()
+				_ = d.Close()
+				cancel()
+				w.say("%d %s %v", told, errorName(err), err)
+			})
+		case string(gaveup):
+			cancel()
+		case string(closed):
+			_ = obj.close()
+		}
+	}
+}
+
+// lets is the end of a wait for a lock: the lock is given back, and the error says how it was had.
+func lets(l interface{ Unlock() error }, err error) error {
+	if err == nil || errors.Is(err, shiplap.ErrOwnerDied) {
+		err = errors.Join(err, l.Unlock())
+	}
+	return err
+}
+
+// taker is a victim that holds a lock.
+func taker(l interface {
+	Lock(context.Context) error
+	Unlock() error
+}, err error) (func() error, error) {
+	if err == nil {
+		err = l.Lock(context.Background())
+	}
+	if err != nil {
+		return nil, err
+	}
+	return l.Unlock, nil
+}
