@@ -48,7 +48,7 @@ func (b *bout) hire(role string) (*hire, error) {
 	}
 	h.cmd.Env = append(os.Environ(), envOrder+"="+string(text), "GOTRACEBACK=all",
 		"GORACE="+os.Getenv("GORACE")+" atexit_sleep_ms=0") // or each end takes a second under the race detector
-	h.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	h.cmd.SysProcAttr = dieWithParent()
 	h.cmd.Stderr = h
 	out, err := h.cmd.StdoutPipe()
 	if err != nil {
