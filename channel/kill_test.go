@@ -455,7 +455,7 @@ func TestKilledAnywhere(t *testing.T) {
 	if os.Getenv("CI") != "" {
 		budget = 3 * time.Second
 	}
-	thorough := os.Getenv("CI") != "" || os.Getenv("SHIPLAP_KILL_FULL") != "" || os.Getenv("SHIPLAP_KILL_STRIDE") != ""
+	thorough := killtest.Thorough()
 	for _, s := range scenarios() {
 		opt := killtest.Options{Budget: budget}
 		if !thorough && s.Recover != nil && !slices.Contains([]string{"channel/Receive", "channel/Close"}, s.Name) {

@@ -319,8 +319,8 @@ func deaths() func(total int) []int {
 	return func(total int) []int { return []int{total / 3, total * 2 / 3, total - total/10} }
 }
 
-// thorough: in CI and in the full run recoverers are killed as well.
-func thorough() bool { return os.Getenv("CI") != "" || os.Getenv("SHIPLAP_KILL_FULL") == "1" }
+// thorough: in CI and in longer campaigns recoverers are killed as well.
+func thorough() bool { return killtest.Thorough() }
 
 func TestKilledAnywhere(t *testing.T) {
 	slow := map[string]bool{}
@@ -330,7 +330,7 @@ func TestKilledAnywhere(t *testing.T) {
 	for _, s := range scenarios() {
 		t.Run(s.Name, func(t *testing.T) {
 			if slow[s.Name] && !thorough() {
-				t.Skip("it takes a minute; set CI or SHIPLAP_KILL_FULL")
+				t.Skip("it takes a minute; set CI or SHIPLAP_KILL_BUDGET")
 			}
 			killtest.Run(t, s, killtest.Options{Budget: budget(), Kill: true, Pause: true, Recover: thorough() && s.Recover != nil})
 		})

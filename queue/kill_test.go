@@ -486,8 +486,8 @@ func deaths() func(total int) []int {
 	}
 }
 
-// thorough: in CI and in the full run recoverers are killed as well.
-func thorough() bool { return os.Getenv("CI") != "" || os.Getenv("SHIPLAP_KILL_FULL") == "1" }
+// thorough: in CI and in longer campaigns recoverers are killed as well.
+func thorough() bool { return killtest.Thorough() }
 
 func TestKilledAnywhere(t *testing.T) {
 	for _, s := range scenarios() {

@@ -603,8 +603,8 @@ func deaths() func(total int) []int {
 	return func(total int) []int { return []int{total, total * 3 / 4, total / 2} }
 }
 
-// thorough: in CI and in the full run recoverers are killed as well.
-func thorough() bool { return os.Getenv("CI") != "" || os.Getenv("SHIPLAP_KILL_FULL") == "1" }
+// thorough: in CI and in longer campaigns recoverers are killed as well.
+func thorough() bool { return killtest.Thorough() }
 
 func TestKilledAnywhere(t *testing.T) {
 	for _, s := range scenarios() {

@@ -424,8 +424,8 @@ func deaths() func(total int) []int {
 	return func(total int) []int { return []int{total / 2, total * 3 / 4, total * 7 / 8} }
 }
 
-// thorough: in CI and in the full run recoverers are killed as well.
-func thorough() bool { return os.Getenv("CI") != "" || os.Getenv("SHIPLAP_KILL_FULL") == "1" }
+// thorough: in CI and in longer campaigns recoverers are killed as well.
+func thorough() bool { return killtest.Thorough() }
 
 func TestKilledAnywhere(t *testing.T) {
 	slow := map[string]bool{}
@@ -435,7 +435,7 @@ func TestKilledAnywhere(t *testing.T) {
 	for _, s := range scenarios() {
 		t.Run(s.Name, func(t *testing.T) {
 			if slow[s.Name] && !thorough() {
-				t.Skip("it is like others, and takes seconds; set CI or SHIPLAP_KILL_FULL")
+				t.Skip("it is like others, and takes seconds; set CI or SHIPLAP_KILL_BUDGET")
 			}
 			killtest.Run(t, s, killtest.Options{Budget: budget(), Kill: true, Pause: s.While != nil, Recover: thorough() && s.Recover != nil})
 		})

@@ -35,17 +35,24 @@
 // # Which steps
 //
 // A recording pass steps through the operation and notes its effects: the steps that enter the kernel, or
-// that change a byte of any shared mapping. Between two effects all steps look the same from outside. Kills happen
-// right before and right after each effect, always, and at every other step as far as the budget goes: at stride 1
-// every instruction is covered, at stride s every s-th of the rest. Passes are made until two in a row went
-// the same way, which must be that of most victims. The phase of the stride is SHIPLAP_KILL_PHASE,
-// by default the number of the day since 1970: constant during a day, and rotating through all steps over days.
+// that change a byte of any shared mapping. Between two effects all steps look the same from outside. Kills
+// happen right before and right after each effect, and at every other step as far as the budget goes: at
+// stride 1 every instruction is covered, at stride s every s-th of the rest. The phase of the stride is
+// SHIPLAP_KILL_PHASE, by default the number of the day since 1970: constant during a day, and rotating through
+// all steps over days. Passes are made until two in a row went the same way, which must be that of most victims.
+//
+// A quick run, which neither CI nor the environment asked to be thorough (see Thorough), thins the effects, too,
+// and makes a single pass, so that go test ends within minutes.
 //
 // Positioning uses a hardware breakpoint on an instruction near the wanted one, whose n-th execution the recording
 // knows, and single steps from there; where there are no hardware breakpoints, single steps all the way. A trial
 // that does not end up at the instruction recorded for its step (map order, time, a retry) still counts as a kill,
 // and is made again, up to twice; Result.Drifted counts the steps where that did not help. After twenty such steps in
 // a row nothing is made again until a step is found.
+//
+// A survivor that does everything right but takes longer than Prompt may be slow because the machine is busy. Such a
+// trial is made again, up to four times, and is a violation if the survivor is late each time. Result.Repeated counts
+// them.
 //
 // # Limits
 //
@@ -57,6 +64,7 @@
 // # Environment
 //
 //	SHIPLAP_KILL_FULL=1      every instruction, whatever it takes (use with go test -timeout 0)
+//	SHIPLAP_KILL_BUDGET=10s  every effect, and as many other steps as take that time, for each scenario
 //	SHIPLAP_KILL_STRIDE=n    a fixed stride instead of the one that fits the budget
 //	SHIPLAP_KILL_PHASE=n     the phase of the stride
 //	SHIPLAP_KILL_WORKERS=n   trials side by side

@@ -134,14 +134,19 @@ func at(p point, steps []int) (points []point) {
 	return points
 }
 
-// recordFirst records until two passes in a row went the same way, and again if others that are not stepped seem to go another one: no
-// trial finds its step by the recording of an unusual one.
+// recordFirst records until two passes in a row went the same way (in a quick run once), and again if others that are
+// not stepped seem to go another one: no trial finds its step by the recording of an unusual one.
 func (e *explorer) recordFirst() (tr *trace, err error) {
 	hot, most := map[pageKey]bool{}, -1
 	err2 := e.each(1, 1, func(w *worker, _ int) {
 		for range recordings {
 			var next *trace
-			if next, err = w.recordTwice(hot); err != nil {
+			if e.opt.quick {
+				next, err = w.recordOnce(hot)
+			} else {
+				next, err = w.recordTwice(hot)
+			}
+			if err != nil {
 				return
 			}
 			usual, full := w.probe(next)
@@ -170,6 +175,13 @@ func (w *worker) recordTwice(hot map[pageKey]bool) (tr *trace, err error) {
 		last = tr
 	}
 	return tr, err
+}
+
+func (w *worker) recordOnce(hot map[pageKey]bool) (*trace, error) {
+	if err := w.learn(hot); err != nil {
+		return nil, err
+	}
+	return w.record(roleFirst, 0, nil, hot)
 }
 
 // probe lets victims run to some steps, and reports how many were there where the recording was, and whether all were.
@@ -235,7 +247,7 @@ func (e *explorer) recoverPoints(first *trace) (points, others []point, err erro
 	return points, others, nil
 }
 
-// cover tries all of points, and of the others as many as fit into the budget.
+// cover tries all of points, in a quick run at least 16 of them, and of the others as many as fit into the budget.
 func (e *explorer) cover(points, others []point, budget time.Duration) error {
 	start, done := time.Now(), 0
 	try := func(points []point) error {
@@ -245,7 +257,7 @@ func (e *explorer) cover(points, others []point, budget time.Duration) error {
 	cost := func() time.Duration { return time.Since(start) / time.Duration(max(1, done)) }
 
 	effectStride := 1
-	if e.opt.short {
+	if e.opt.quick {
 		var sample []point
 		sample, points = split(points, 16)
 		if err := try(sample); err != nil {
@@ -277,9 +289,15 @@ func (e *explorer) cover(points, others []point, budget time.Duration) error {
 
 func (e *explorer) try(points []point) error {
 	return e.each(e.opt.Workers, len(points), func(w *worker, i int) {
-		for attempt := 1; ; attempt++ {
+		for attempt, late := 1, 0; ; attempt++ {
 			start := time.Now()
 			o := w.try(points[i])
+			if o.violation != nil && onlyLate(o.violation.Err) && late < repeats {
+				late++
+				attempt--
+				e.repeat(points[i].mode, time.Since(start))
+				continue
+			}
 			again := o.drifted && o.violation == nil && attempt < attempts
 			if !e.note(points[i].mode, o, time.Since(start), again) {
 				return
@@ -293,6 +311,19 @@ const (
 	attempts = 3
 	hopeless = 20
 )
+
+// repeats of a trial in which a survivor took too long. A fault takes too long each time; other load on the machine
+// does not.
+const repeats = 4
+
+// repeat counts a trial that is made again.
+func (e *explorer) repeat(m Mode, spent time.Duration) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.busy += spent
+	e.res.add(m)
+	e.res.Repeated++
+}
 
 // note counts a trial. It reports whether to make another one of the same point, if that would help.
 func (e *explorer) note(m Mode, o outcome, spent time.Duration, again bool) bool {

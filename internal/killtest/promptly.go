@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -13,9 +14,31 @@ import (
 // Prompt is what promise P1 gives to those who need nobody alive.
 const Prompt = 100 * time.Millisecond
 
+// lateError is the failure of a survivor that did everything right, but took too long.
+type lateError time.Duration
+
+func (e lateError) Error() string { return fmt.Sprintf("it took %v", time.Duration(e)) }
+
+// onlyLate reports that nothing is wrong but the time that something took. On a busy machine that may be nobody's
+// fault, so such a trial is made again. An error that hides another one's cause is not forgiven.
+func onlyLate(err error) bool {
+	switch e := err.(type) {
+	case nil:
+		return false
+	case lateError:
+		return true
+	case interface{ Unwrap() error }:
+		return onlyLate(e.Unwrap())
+	case interface{ Unwrap() []error }:
+		all := e.Unwrap()
+		return len(all) > 0 && !slices.ContainsFunc(all, func(err error) bool { return !onlyLate(err) })
+	}
+	return false
+}
+
 // Promptly runs what survivors do and fails if it took longer than Prompt. What the machine kept from us does not
 // count: the time that our thread waited for a CPU, and the time by which short sleeps beside it were late, for
-// a hypervisor stops all of us without telling.
+// a hypervisor stops all of us without telling. In a trial that is not all: see Result.Repeated.
 func Promptly(what string, f func(ctx context.Context) error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
@@ -29,7 +52,7 @@ func Promptly(what string, f func(ctx context.Context) error) error {
 		spent -= <-late
 	}
 	if spent > Prompt {
-		err = errors.Join(err, fmt.Errorf("it took %v", spent))
+		err = errors.Join(err, lateError(spent))
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", what, err)

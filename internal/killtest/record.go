@@ -2,7 +2,10 @@
 
 package killtest
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // trace is what a recording pass learned of an operation.
 type trace struct {
@@ -58,6 +61,33 @@ func record(t *tracee, maxSteps int, hot map[pageKey]bool) (*trace, error) {
 	tr.syscalls = t.syscalls
 	tr.chooseAnchors()
 	return tr, nil
+}
+
+// learn runs the operation at full speed and notes which pages it has changed, for a recording to watch. That is a
+// fraction of a recording's time, but what changes and changes back stays unseen.
+func learn(t *tracee, hot map[pageKey]bool) error {
+	w := &watch{pid: t.pid, hotKeys: hot}
+	if err := w.remap(); err != nil {
+		return err
+	}
+	before := slices.Clone(w.areas)
+	if err := t.complete(); err != nil {
+		return err
+	}
+	known := map[pageKey]bool{}
+	for i := range before {
+		known[before[i].key] = true
+		w.compare(&before[i])
+	}
+	if err := w.remap(); err != nil {
+		return err
+	}
+	for i := range w.areas {
+		if a := &w.areas[i]; !known[a.key] { // it is new, and was empty
+			w.heatUsed(a)
+		}
+	}
+	return t.leave()
 }
 
 // chooseAnchors finds the cheapest way to each step: one single step from the one before, or a breakpoint on its

@@ -89,13 +89,18 @@ func Markdown(results []Result) string {
 	var b strings.Builder
 	b.WriteString("| Scenario | Operations | Instructions | System calls | Effects | Kills | Pauses | Recoverer kills | Points | Result |\n")
 	b.WriteString("|---|---|--:|--:|--:|--:|--:|--:|---|---|\n")
-	var trials int
+	var trials, repeated int
 	for _, r := range results {
 		trials += r.Trials()
+		repeated += r.Repeated
 		fmt.Fprintf(&b, "| %s | %s | %d | %d | %d | %d | %d | %s | %s | %s |\n", r.Scenario, strings.Join(r.Covers, ", "),
 			r.Instructions, r.Syscalls, r.Effects, r.Kills, r.Pauses, r.recovered(), r.Points(), r.verdict())
 	}
 	fmt.Fprintf(&b, "\n%d scenarios, %d trials.\n", len(results), trials)
+	if repeated > 0 {
+		fmt.Fprintf(&b, "%d of them were made again, because a survivor took more than %v and nothing else was wrong.\n",
+			repeated, Prompt)
+	}
 	return b.String()
 }
 

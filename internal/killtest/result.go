@@ -15,10 +15,11 @@ type Result struct {
 	Deaths, States              int // Recover trials: where the first victim died; the states that it can leave
 
 	// Of the steps that are not next to an effect, every Stride-th was a trial; 1 means every instruction. It is
-	// the largest stride of the modes that ran. EffectStride is 1 unless the effects were thinned too, under -short.
+	// the largest stride of the modes that ran. EffectStride is 1 unless the effects were thinned too.
 	Stride, EffectStride int
 
 	Drifted    int // steps at which all trials stopped elsewhere than the recording was
+	Repeated   int // trials that were made again because a survivor took longer than Prompt, and nothing else was wrong
 	Violations int
 	Found      []Violation `json:"-"` // the first 1000 of them
 

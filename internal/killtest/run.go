@@ -34,9 +34,9 @@ func Run(t *testing.T, s Scenario, opt Options) Result {
 		t.Fatal(err)
 	}
 	t.Logf("%s: %d instructions, %d system calls, %d effects; %d kills, %d pauses, %d recoverer kills (%d deaths, %d states); "+
-		"stride %d, effects %d; %d drifted; %v, %v a trial, %d workers",
+		"stride %d, effects %d; %d drifted, %d repeated; %v, %v a trial, %d workers",
 		s.Name, res.Instructions, res.Syscalls, res.Effects, res.Kills, res.Pauses, res.RecoverKills, res.Deaths, res.States,
-		res.Stride, res.EffectStride, res.Drifted,
+		res.Stride, res.EffectStride, res.Drifted, res.Repeated,
 		res.Elapsed.Round(time.Millisecond), res.PerTrial.Round(10*time.Microsecond), res.Workers)
 	if err := coverage.Add(res); err != nil {
 		t.Errorf("coverage file: %v", err)
@@ -58,9 +58,27 @@ func fromEnvironment(t *testing.T, opt *Options) {
 	number("SHIPLAP_KILL_STRIDE", &opt.Stride)
 	number("SHIPLAP_KILL_PHASE", &opt.Phase)
 	number("SHIPLAP_KILL_WORKERS", &opt.Workers)
+	if s := os.Getenv("SHIPLAP_KILL_BUDGET"); s != "" {
+		d, err := time.ParseDuration(s)
+		if err != nil || d <= 0 {
+			t.Fatalf("SHIPLAP_KILL_BUDGET=%q: a duration is wanted", s)
+		}
+		opt.Budget = d
+	}
 	opt.full = os.Getenv("SHIPLAP_KILL_FULL") == "1"
-	opt.short = testing.Short() && !opt.full
-	if opt.short && opt.Budget == 0 {
+	opt.quick = (testing.Short() || !Thorough()) && !opt.full
+	if opt.quick && opt.Budget == 0 {
 		opt.Budget = 2 * time.Second
 	}
+}
+
+// Thorough reports that the campaign is what the run is for: in CI, or where the environment says how long it may be.
+// Every effect is a trial then. Otherwise the effects are thinned until they fit into the budget, because somebody waits.
+func Thorough() bool {
+	for _, name := range []string{"CI", "SHIPLAP_KILL_FULL", "SHIPLAP_KILL_STRIDE", "SHIPLAP_KILL_BUDGET"} {
+		if os.Getenv(name) != "" {
+			return true
+		}
+	}
+	return false
 }

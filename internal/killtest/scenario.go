@@ -80,14 +80,14 @@ type Options struct {
 
 	Stride  int           // 0: the smallest that fits the budget; 1: every instruction
 	Phase   int           // of the stride; 0: see the package documentation
-	Budget  time.Duration // for all modes together, beyond the effects, which are always covered; 0: 20 s, 2 s with -short
+	Budget  time.Duration // for all modes together; if Thorough, beyond the effects, which are covered; 0: 20 s, 2 s if not
 	Workers int           // trials side by side; 0: one a CPU
 	Timeout time.Duration // for a callback, and for a victim that makes no step; 0: 20 s. More is a violation
 	Dir     string        // where to make the trials' directories; "": /dev/shm
 
 	NoBreakpoints bool // position by single steps alone
 
-	full, short bool // SHIPLAP_KILL_FULL, -short
+	full, quick bool // SHIPLAP_KILL_FULL; not Thorough, or -short
 }
 
 // Violation is one trial that ended badly.

@@ -295,8 +295,8 @@ func (t *tracee) peek(at uint64) (uint64, bool) {
 	return binary.LittleEndian.Uint64(b[:]), true
 }
 
-// finish lets the victim complete the operation and exit, and demands that it does so in good order.
-func (t *tracee) finish() error {
+// complete lets the victim go on until the operation is done.
+func (t *tracee) complete() error {
 	t.thaw()
 	if err := unix.SchedSetaffinity(t.pid, t.home); err != nil {
 		return fmt.Errorf("affinity: %w", err)
@@ -307,6 +307,19 @@ func (t *tracee) finish() error {
 	if t.cpu.pc != t.mark+trapAdvance {
 		return fmt.Errorf("victim stopped at %#x, not at the end of the operation", t.cpu.pc)
 	}
+	return nil
+}
+
+// finish lets the victim complete the operation and exit, and demands that it does so in good order.
+func (t *tracee) finish() error {
+	if err := t.complete(); err != nil {
+		return err
+	}
+	return t.leave()
+}
+
+// leave lets the victim exit after the operation.
+func (t *tracee) leave() error {
 	if err := t.passMarker(); err != nil {
 		return err
 	}

@@ -96,6 +96,16 @@ func (w *watch) heat(a *area, at uint64) {
 	}
 }
 
+// heatUsed expects changes of all pages that are not empty.
+func (w *watch) heatUsed(a *area) {
+	var empty [pageSize]byte
+	for at := 0; at < len(a.seen); at += pageSize {
+		if page := a.seen[at:min(at+pageSize, len(a.seen))]; !bytes.Equal(page, empty[:len(page)]) {
+			w.heat(a, uint64(at))
+		}
+	}
+}
+
 // changed reports over how many of the last steps something may have changed: 0 if nothing, 1 if the last did.
 func (w *watch) changed() int {
 	if w.since+1 >= w.window {

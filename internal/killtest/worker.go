@@ -158,6 +158,25 @@ func (w *worker) record(r role, k1 int, first *trace, hot map[pageKey]bool) (*tr
 	return tr, nil
 }
 
+// learn runs the operation once, to learn the hot pages.
+func (w *worker) learn(hot map[pageKey]bool) error {
+	t := &Trial{Dir: w.dir, Mode: Kill}
+	state, err := w.setup(t)
+	if err != nil {
+		return err
+	}
+	defer w.teardown(state)
+	v, err := w.start(roleFirst, t)
+	if err != nil {
+		return err
+	}
+	defer v.kill()
+	if err := learn(v, hot); err != nil {
+		return fmt.Errorf("the %s: %w", roleFirst, w.explain(err))
+	}
+	return nil
+}
+
 // stopAt starts a victim and stops it at step k.
 func (w *worker) stopAt(r role, t *Trial, tr *trace, k int) (v *tracee, same bool, err error) {
 	v, err = w.start(r, t)
