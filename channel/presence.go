@@ -4,11 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync/atomic"
 
 	"github.com/shiplap-ipc/shiplap/internal/errs"
 	"github.com/shiplap-ipc/shiplap/internal/holders"
 	"github.com/shiplap-ipc/shiplap/internal/mem"
+	"github.com/shiplap-ipc/shiplap/internal/member"
+	"github.com/shiplap-ipc/shiplap/internal/wait"
 )
 
 // Who has a side open stands in the holder table: that is the truth. A side is gone if it was opened
@@ -22,11 +23,9 @@ var (
 
 // peer is a process that has the other side open. As long as it is known to be there, nobody looks for others.
 type peer struct {
-	token uint32
-	entry *mem.U64
-	dead  atomic.Bool // the kernel says that it may be
-	told  bool        // the kernel will say so
-	stop  func()
+	token  uint32
+	entry  *mem.U64
+	sentry *member.Sentry
 }
 
 // join counts one handle more of this process on a side. Others see it before they are woken, and are woken before
@@ -99,9 +98,8 @@ func (r *Raw) wakeAll() {
 }
 
 // peerHere reports that the peer that is known is there, as far as is known.
-func (r *Raw) peerHere() bool {
-	p := r.peer.Load()
-	if p == nil || !p.told || p.dead.Load() {
+func (r *Raw) peerHere(p *peer) bool {
+	if p == nil || p.sentry.Gone() {
 		return false
 	}
 	v := p.entry.Load()
@@ -110,23 +108,38 @@ func (r *Raw) peerHere() bool {
 
 // sendable is peerGone for those who do not wait: it need not know who is there if nobody has been.
 func (r *Raw) sendable() error {
-	if r.opt.Keep || r.peerHere() || r.opens(r.side.other()).Load() == 0 {
+	if r.opt.Keep || r.peerHere(r.peer.Load()) || r.opens(r.side.other()).Load() == 0 {
 		return nil
 	}
-	return r.peerGone()
+	return r.peerGone(nil)
 }
 
 // peerGone says why waiting for the other side is in vain, nil if it is not: somebody has it open, whose death
-// interrupts waits from now on, or nobody ever had.
-func (r *Raw) peerGone() error {
-	if r.peerHere() {
-		return nil
+// ends the sleep of the call c, if there is one; or nobody ever had.
+func (r *Raw) peerGone(c *wait.Call) error {
+	p, err := r.findPeer()
+	for p != nil && c != nil {
+		c.Depend(r.members, p.token)
+		if !r.members.Dead(p.token) {
+			return nil
+		}
+		p, err = r.seekPeer() // the sentry may not have asked for a while
 	}
+	return err
+}
+
+// findPeer is the peer that is there, as far as is known, or why there is none.
+func (r *Raw) findPeer() (*peer, error) {
+	if p := r.peer.Load(); r.peerHere(p) {
+		return p, nil
+	}
+	return r.seekPeer()
+}
+
+// seekPeer looks for somebody living who has the other side open.
+func (r *Raw) seekPeer() (*peer, error) {
 	r.peerMu.Lock()
 	defer r.peerMu.Unlock()
-	if r.peerHere() {
-		return nil
-	}
 	other := r.side.other()
 	opens := r.opens(other).Load()
 	died := r.lost(other).Load() == opens
@@ -135,49 +148,28 @@ func (r *Raw) peerGone() error {
 			continue
 		}
 		if !r.members.Dead(e.Token) {
-			p := r.watch(e.Token)
-			if p.told || !r.members.Dead(e.Token) {
+			p := r.peer.Load()
+			if p == nil || p.token != e.Token {
+				p = &peer{token: e.Token, entry: r.entry(e.Token), sentry: r.members.Sentry(e.Token, nil)}
 				r.setPeer(p)
-				if !p.told {
-					r.in.Blind()
-					r.out.Blind()
-				}
-				return nil
 			}
+			return p, nil
 		}
 		died = true
 	}
 	r.setPeer(nil)
 	switch {
 	case opens == 0:
-		return nil
+		return nil, nil
 	case died:
-		return errPeerDied
+		return nil, errPeerDied
 	}
-	return errPeerClosed
-}
-
-// watch has the death of a process told, also if it is dead by now. Where that cannot be, waits look now and then.
-func (r *Raw) watch(token uint32) *peer {
-	p := &peer{token: token, entry: r.entry(token), told: true, stop: func() {}}
-	if token == r.members.Self() {
-		return p
-	}
-	stop, ok := r.members.Watch(token, func() {
-		p.dead.Store(true)
-		r.obj.Sess.Nudge()
-	})
-	if ok {
-		p.stop = stop
-		return p
-	}
-	p.told = false
-	return p
+	return nil, errPeerClosed
 }
 
 func (r *Raw) setPeer(p *peer) {
 	if old := r.peer.Swap(p); old != nil {
-		old.stop()
+		old.sentry.Close()
 	}
 }
 

@@ -247,7 +247,7 @@ func (r *Raw) TryReceive(dst []byte) (msg []byte, err error) {
 			}
 		}
 		if err == errs.ErrEmpty {
-			if gone := r.peerGone(); gone != nil && r.in.Empty() {
+			if gone := r.peerGone(nil); gone != nil && r.in.Empty() {
 				return ended(gone)
 			}
 		}
@@ -286,33 +286,35 @@ type arrival struct {
 	message bool
 }
 
-// Ready says cheaply that it is worth a look.
-func (a *arrival) Ready() bool {
+// Stale implements wait.Until.
+func (a *arrival) Stale() bool {
 	r := a.r
 	return r.opens(r.side.other()).Load() != a.opens || a.message && !r.in.Empty() || r.obj.Word.Load()&object.Removed != 0
 }
 
-func (a *arrival) here() bool {
+// Look implements wait.Until.
+func (a *arrival) Look(c *wait.Call) (over bool, err error) {
 	r := a.r
+	c.Arm(wait.NewEvent(r.obj.Ctl.U32(ringBase(r.side.in()) + ring.NotEmpty)))
 	a.opens = r.opens(r.side.other()).Load()
-	return a.message && !r.in.Empty() || r.peerGone() == nil && r.peer.Load() != nil
+	return a.message && !r.in.Empty() || r.peerGone(c) == nil && r.peer.Load() != nil, nil
+}
+
+// Abandon implements wait.Until.
+func (a *arrival) Abandon() { a.pass() }
+
+// pass wakes another: the wake-up that reached us was perhaps meant for it.
+func (a *arrival) pass() {
+	wait.NewEvent(a.r.obj.Ctl.U32(ringBase(a.r.side.in()) + ring.NotEmpty)).Wake(1)
 }
 
 // comeback waits for an arrival.
 func (r *Raw) comeback(ctx context.Context, a *arrival) error {
-	call := r.obj.Sess.Begin(ctx)
-	defer call.End()
-	word := r.obj.Ctl.U32(ringBase(r.side.in()) + ring.NotEmpty)
-	for e := wait.NewEvent(word); ; {
-		seen := e.Arm()
-		if a.here() {
-			e.Wake(1) // the wake-up that reached us was perhaps meant for another
-			return nil
-		}
-		if err := call.Sleep(word, seen, time.Hour, a); err != nil {
-			return err
-		}
+	err := r.obj.Sess.Wait(ctx, a)
+	if err == nil {
+		a.pass()
 	}
+	return err
 }
 
 // Close closes the handle. Calls that wait return shiplap.ErrClosed. What was sent can still be received.

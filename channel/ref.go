@@ -126,7 +126,7 @@ func (r *Raw) keeper(held []side) {
 	sess := wait.Session{Check: r.obj.Err}
 	_ = object.Guarded(func() error {
 		for _, s := range held {
-			if err := r.untilOpened(ctx, &sess, s); err != nil && r.lent[s].open(r.opens(s).Load()) {
+			if err := sess.Wait(ctx, opened{r, s}); err != nil && r.lent[s].open(r.opens(s).Load()) {
 				r.opens(s).Add(1) // nobody came: those on the other side wait in vain
 			}
 			r.leave(s)
@@ -141,21 +141,16 @@ type opened struct {
 	s side
 }
 
-func (w opened) Ready() bool {
-	return !w.r.lent[w.s].open(w.r.opens(w.s).Load()) || w.r.obj.Word.Load()&object.Removed != 0
+// Look implements wait.Until.
+func (w opened) Look(c *wait.Call) (over bool, err error) {
+	c.Arm(wait.NewEvent(w.r.obj.Ctl.U32(ringBase(w.s.out()) + ring.NotFull)))
+	return !w.r.lent[w.s].open(w.r.opens(w.s).Load()), nil
 }
 
-func (r *Raw) untilOpened(ctx context.Context, sess *wait.Session, s side) error {
-	call := sess.Begin(ctx)
-	defer call.End()
-	word := r.obj.Ctl.U32(ringBase(s.out()) + ring.NotFull)
-	for e := wait.NewEvent(word); ; {
-		seen := e.Arm()
-		if !r.lent[s].open(r.opens(s).Load()) {
-			return nil
-		}
-		if err := call.Sleep(word, seen, r.opt.Lend, opened{r, s}); err != nil {
-			return err
-		}
-	}
+// Abandon implements wait.Until: all who wait are woken, so nothing is used up.
+func (w opened) Abandon() {}
+
+// Stale implements wait.Until.
+func (w opened) Stale() bool {
+	return !w.r.lent[w.s].open(w.r.opens(w.s).Load()) || w.r.obj.Word.Load()&object.Removed != 0
 }

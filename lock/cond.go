@@ -104,24 +104,14 @@ var ErrNotLocked = errors.New("the mutex is not held")
 
 // sleep unlocks m once it is sure to hear of signals.
 func (c *Cond) sleep(ctx context.Context, m *Mutex, unlocked *bool) error {
-	call := c.obj.Sess.Begin(ctx)
-	defer call.End()
 	c.waits.Add(1)
-	first, v := c.signals.Load(), c.event.Arm()
+	first := c.signals.Load() // before the mutex is unlocked: a signal from then on is for us
+	c.event.Arm()
 	if err := m.Unlock(); err != nil {
 		return errors.Join(ErrNotLocked, err)
 	}
 	*unlocked = true
-	for c.signals.Load() == first {
-		if err := call.Await(c.event.Word(), v, wait.MaxSleep); err != nil {
-			if c.signals.Load() != first {
-				c.event.Wake(1) // the wake-up that reached us was perhaps meant for another
-			}
-			return err
-		}
-		v = c.event.Arm()
-	}
-	return nil
+	return sleepUntil(ctx, c.obj, c.event, func() bool { return c.signals.Load() != first })
 }
 
 // WaitFor waits until cond holds, which is called with m held only. It returns as Wait does; nil means that the

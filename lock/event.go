@@ -91,22 +91,28 @@ func sleepUntil(ctx context.Context, o *object.Object, ev wait.Event, done func(
 	if done() {
 		return nil
 	}
-	call := o.Sess.Begin(ctx)
-	defer call.End()
-	for {
-		v := ev.Arm()
-		if done() {
-			return nil
-		}
-		if err := call.Await(ev.Word(), v, wait.MaxSleep); err != nil {
-			if done() {
-				ev.Wake(1) // the wake-up that reached us was perhaps meant for another
-			}
-			return err
-		}
-		if done() {
-			return nil
-		}
+	return o.Sess.Wait(ctx, &published{ev, done})
+}
+
+// published is a condition that somebody publishes with an event.
+type published struct {
+	ev   wait.Event
+	done func() bool // cheap, from any goroutine
+}
+
+// Look implements wait.Until.
+func (p *published) Look(c *wait.Call) (over bool, err error) {
+	c.Arm(p.ev)
+	return p.done(), nil
+}
+
+// Stale implements wait.Until.
+func (p *published) Stale() bool { return p.done() }
+
+// Abandon passes on a wake-up that was perhaps meant for another.
+func (p *published) Abandon() {
+	if p.done() {
+		p.ev.Wake(1)
 	}
 }
 

@@ -30,10 +30,6 @@ type End struct {
 	in     *ring.Ring
 	c      ring.Consumer
 
-	watchMu   sync.Mutex
-	watched   uint32
-	stopWatch func()
-
 	conn Conn
 	once sync.Once
 }
@@ -81,9 +77,9 @@ func (e *End) MaxMessage() int { return e.out.MaxPayload() }
 // errPeerDied is what a wait ends with when the other process is gone.
 var errPeerDied = fmt.Errorf("%w: its process died", errs.ErrPeerGone)
 
-// peerGone says why waiting for the other end is in vain, nil if it is not. The first call arranges
-// for waits to be interrupted by the other process's death.
-func (e *End) peerGone() error {
+// peerGone says why waiting for the other end is in vain, nil if it is not. The other process's death ends the sleep of
+// the call c, if there is one.
+func (e *End) peerGone(c *wait.Call) error {
 	peer := e.side.other()
 	opened := e.obj.Ctl.U32(offOpened).Load()&(1<<peer) != 0
 	token := lockOwner(e.obj, ringBase(peer.out())+ring.ProducerLock)
@@ -96,29 +92,13 @@ func (e *End) peerGone() error {
 	if token == 0 || token == e.obj.Space.Table.Self() {
 		return nil // nobody took it yet, or it is in this process
 	}
-	e.watchPeer(token)
+	if c != nil {
+		c.Depend(e.obj.Space.Table, token)
+	}
 	if e.obj.Space.Table.Dead(token) {
 		return errPeerDied
 	}
 	return nil
-}
-
-func (e *End) watchPeer(token uint32) {
-	e.watchMu.Lock()
-	defer e.watchMu.Unlock()
-	if e.watched == token {
-		return
-	}
-	if e.stopWatch != nil {
-		e.stopWatch()
-		e.stopWatch = nil
-	}
-	if stop, ok := e.obj.Space.Table.Watch(token, e.sess.Nudge); ok {
-		e.watched, e.stopWatch = token, stop
-		return
-	}
-	e.in.Blind()
-	e.out.Blind()
 }
 
 // PeerDied reports whether the process at the other end died without closing it.
@@ -130,7 +110,7 @@ func (e *End) PeerDied() bool {
 	died := false
 	_ = object.Guarded(func() error {
 		peer := e.side.other()
-		died = e.obj.Ctl.U32(offStates+4*peer.out()).Load()&ring.Closed == 0 && e.peerGone() != nil
+		died = e.obj.Ctl.U32(offStates+4*peer.out()).Load()&ring.Closed == 0 && e.peerGone(nil) != nil
 		return nil
 	})
 	return died
@@ -255,12 +235,6 @@ func (e *End) close() error {
 	defer e.sendMu.Unlock()
 	e.recvMu.Lock()
 	defer e.recvMu.Unlock()
-	e.watchMu.Lock()
-	if e.stopWatch != nil {
-		e.stopWatch()
-		e.stopWatch = nil
-	}
-	e.watchMu.Unlock()
 	var remove bool
 	err := object.Guarded(func() error {
 		e.out.Close()

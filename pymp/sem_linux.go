@@ -13,7 +13,6 @@ import (
 	"strings"
 	"sync"
 	"syscall"
-	"time"
 
 	"github.com/shiplap-ipc/shiplap/internal/errs"
 	"github.com/shiplap-ipc/shiplap/internal/mem"
@@ -226,25 +225,31 @@ func (s *Semaphore) Acquire(ctx context.Context) error {
 }
 
 func (s *Semaphore) sleep(ctx context.Context) error {
-	c := s.sess.Begin(ctx)
-	defer c.End()
 	s.all.Add(waiterOne)
-	for {
-		if s.take(waiterOne) {
-			return nil
-		}
-		if err := c.Sleep(s.value, 0, time.Hour, s); err != nil {
-			// A wake-up that was meant for us goes to the next one.
-			if d := s.all.Add(^uint64(waiterOne - 1)); d&valueMask != 0 && d>>32 != 0 {
-				wait.Wake(s.value, 1)
-			}
-			return err
+	err := s.sess.Wait(ctx, asleep{s})
+	if err != nil {
+		// A wake-up that was meant for us goes to the next one.
+		if d := s.all.Add(^uint64(waiterOne - 1)); d&valueMask != 0 && d>>32 != 0 {
+			wait.Wake(s.value, 1)
 		}
 	}
+	return err
 }
 
-// Ready reports whether there is a unit. It serves sleeping; use Value.
-func (s *Semaphore) Ready() bool { return s.value.Load() != 0 }
+// asleep is one who waits for a unit, counted among the waiters.
+type asleep struct{ s *Semaphore }
+
+// Look implements wait.Until.
+func (a asleep) Look(c *wait.Call) (over bool, err error) {
+	c.On(a.s.value, 0)
+	return a.s.take(waiterOne), nil
+}
+
+// Stale implements wait.Until.
+func (a asleep) Stale() bool { return a.s.value.Load() != 0 }
+
+// Abandon implements wait.Until: sleep does it, with the count of waiters.
+func (a asleep) Abandon() {}
 
 // Release gives a unit back, and wakes one waiter. Above the maximum it is ErrFull, as Python's
 // ValueError.

@@ -281,7 +281,6 @@ func (q *Raw) Close() error {
 	for _, ls := range leases {
 		err = errors.Join(err, ignoreConflict(q.call(func() error { return q.ring.Settle(ls, false) })))
 	}
-	q.ring.Unwatch()
 	return errors.Join(err, q.obj.Close())
 }
 

@@ -32,7 +32,6 @@ type handle struct {
 	writer  *wordlock.Lock
 	word    *mem.U64
 	changed wait.Event
-	event   *mem.U32
 	spin    wait.Spinner
 	closed  atomic.Bool
 }
@@ -51,8 +50,7 @@ func fixed(h *object.Header) (d schema.Descriptor, l *schema.Layout, err error) 
 
 // newHandle takes over a share of o, also when it fails.
 func newHandle(o *object.Object, locked bool) (*handle, error) {
-	h := &handle{obj: o, word: o.Ctl.U64(offWord), event: o.Ctl.U32(offChanged)}
-	h.changed = wait.NewEvent(h.event)
+	h := &handle{obj: o, word: o.Ctl.U64(offWord), changed: wait.NewEvent(o.Ctl.U32(offChanged))}
 	h.writer = wordlock.New(o.Ctl, offWriter, o.Space.Table, &o.Sess)
 	h.writer.Stop = o.Err
 	h.spin.SetMode(o.Space.Mode)
@@ -154,23 +152,29 @@ func (h *handle) await(ctx context.Context, r readiness) error {
 	if ctx.Err() != nil { // also where hostile bytes make us come back again and again
 		return context.Cause(ctx)
 	}
-	for p := h.spin.Start(); ; {
-		if r.Ready() {
-			p.Hit()
-			return nil
-		}
-		if !p.Next() {
-			break
-		}
-	}
-	call := h.obj.Sess.Begin(ctx)
-	defer call.End()
-	seen := h.changed.Arm()
-	if r.Ready() {
+	if h.spin.Poll(r) {
 		return nil
 	}
-	return call.Sleep(h.event, seen, wait.MaxSleep, r)
+	return h.obj.Sess.Wait(ctx, &waiting{h, r})
 }
+
+// waiting is one blocked call: it waits for a change that is published with the event.
+type waiting struct {
+	h *handle
+	r readiness
+}
+
+// Look implements wait.Until.
+func (w *waiting) Look(c *wait.Call) (over bool, err error) {
+	c.Arm(w.h.changed)
+	return w.r.Ready(), nil
+}
+
+// Stale implements wait.Until.
+func (w *waiting) Stale() bool { return w.r.Ready() }
+
+// Abandon implements wait.Until: all who wait are woken, so nothing is used up.
+func (w *waiting) Abandon() {}
 
 // LockStats is a lock at one moment, seen without locking.
 type LockStats struct {

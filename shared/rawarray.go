@@ -267,7 +267,7 @@ func (r *RawArray) View(fn func(frame []byte, version uint64) error) error {
 		if err != nil {
 			return err
 		}
-		mem.RaceAcquire(r.event)
+		mem.RaceAcquire(r.changed.Word())
 		err = fn(r.seq.bytes(v), v)
 		if !r.seq.still(v) {
 			return errors.Join(fmt.Errorf("%w: frame %d was overwritten while it was looked at", errs.ErrConflict, v), err)

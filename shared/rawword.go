@@ -11,12 +11,12 @@ func (r *RawValue) load() uint64 {
 	} else {
 		v = uint64(r.w32.Load()) & r.mask
 	}
-	mem.RaceAcquire(r.event)
+	mem.RaceAcquire(r.changed.Word())
 	return v
 }
 
 func (r *RawValue) cas(old, new uint64) bool {
-	mem.RaceRelease(r.event)
+	mem.RaceRelease(r.changed.Word())
 	if r.w64 != nil {
 		return r.w64.CAS(old, new)
 	}
@@ -32,7 +32,7 @@ func (r *RawValue) cas(old, new uint64) bool {
 }
 
 func (r *RawValue) swap(new uint64) (old uint64) {
-	mem.RaceRelease(r.event)
+	mem.RaceRelease(r.changed.Word())
 	if r.w64 != nil {
 		return r.w64.Swap(new)
 	}

@@ -70,7 +70,7 @@ func (s *slots) read(dst []byte) (uint64, error) {
 			}
 			copy(dst, s.bytes(v))
 			if s.still(v) {
-				mem.RaceAcquire(s.h.event)
+				mem.RaceAcquire(s.h.changed.Word())
 				return v, nil
 			}
 			mem.Pause(uint32(1 + i))
@@ -119,7 +119,7 @@ func (s *slots) next() (uint64, []byte, error) {
 
 // commit publishes version v, whose place the caller, who holds the writer lock, has filled. It wakes nobody.
 func (s *slots) commit(v uint64) {
-	mem.RaceRelease(s.h.event)
+	mem.RaceRelease(s.h.changed.Word())
 	s.h.word.StoreRelease(v)
 }
 

@@ -160,10 +160,10 @@ func Add[T Number](v *Value[T], delta T) (sum T, err error) {
 		integer := r.layout.Scalar[1] != 'f'
 		switch {
 		case integer && r.w64 != nil:
-			mem.RaceRelease(r.event)
+			mem.RaceRelease(r.changed.Word())
 			sum = T(r.w64.Add(uint64(delta)))
 		case integer && r.desc.Size == 4:
-			mem.RaceRelease(r.event)
+			mem.RaceRelease(r.changed.Word())
 			sum = T(r.w32.Add(uint32(delta)))
 		default:
 			for {

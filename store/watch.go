@@ -109,21 +109,30 @@ func (w *watch) wait(ctx context.Context) error {
 			break
 		}
 	}
-	call := w.s.obj.Sess.Begin(ctx)
-	defer call.End()
-	event := w.Event()
-	seen := event.Arm()
-	if w.Ready() {
-		return nil
-	}
-	// Whoever died in a change that it had begun may not have told of it.
-	if did, err := w.s.t.Settle(); did || err != nil {
-		return err
-	}
-	bound := wait.MaxSleep
-	if in, ok := w.Expires(); ok {
-		bound = max(min(bound, in), time.Millisecond)
-	}
-	w.s.t.Sleeps().Add(1)
-	return call.Sleep(event.Word(), seen, bound, w)
+	return w.s.obj.Sess.Wait(ctx, w)
 }
+
+// Look implements wait.Until.
+func (w *watch) Look(c *wait.Call) (over bool, err error) {
+	c.Arm(w.Event())
+	if w.Ready() {
+		return true, nil
+	}
+	// A writer that died in a change that it had begun may not have told of it.
+	if did, err := w.s.t.Settle(); did || err != nil {
+		return did, err
+	}
+	if in, ok := w.Expires(); ok {
+		c.Bound(max(in, time.Millisecond))
+	}
+	if c.First() {
+		w.s.t.Sleeps().Add(1)
+	}
+	return false, nil
+}
+
+// Stale implements wait.Until.
+func (w *watch) Stale() bool { return w.Ready() }
+
+// Abandon implements wait.Until: all who watch are woken, so nothing is used up.
+func (w *watch) Abandon() {}

@@ -55,7 +55,6 @@ func (t *Raw) Publisher(ctx context.Context) (*RawPublisher, error) {
 
 // free gives the side back; it runs once, when nobody is inside.
 func (p *RawPublisher) free() {
-	p.feed.Unwatch()
 	_ = object.Guarded(func() error {
 		p.feed.Lock.UnlockLong()
 		return nil

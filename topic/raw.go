@@ -188,7 +188,6 @@ func (t *Raw) Close() error {
 			}
 		}
 	}
-	t.feed.Unwatch()
 	return errors.Join(err, t.obj.Close())
 }
 

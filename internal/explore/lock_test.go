@@ -84,16 +84,13 @@ func TestLockMutations(t *testing.T) {
 			sys := &System{Memory: []*mem.Span{s}}
 			for range 3 {
 				sys.Procs = append(sys.Procs, func(p *Proc) {
-					var sess wait.Session
 					me := uint32(p.ID) + 1
 					for !w.CAS(0, bit(me)) {
 						v := w.Load()
 						if v == 0 || v>>31 == 0 && !w.CAS(v, v|1<<31) {
 							continue
 						}
-						call := sess.Begin(context.Background())
-						_ = call.Sleep(w, v|1<<31, wait.MaxSleep, nil)
-						call.End()
+						_ = sleepOnce(func() (*mem.U32, uint32) { return w, v | 1<<31 }, nil)
 					}
 					if w.Swap(0)>>31 != 0 {
 						wait.Wake(w, 1)

@@ -52,7 +52,7 @@ type nobody struct{}
 
 func (nobody) Self() uint32                        { return 99 }
 func (nobody) Dead(t uint32) bool                  { return t != 99 }
-func (nobody) Watch(uint32, func()) (func(), bool) { return nil, false }
+func (nobody) Watch(uint32, func()) func() { return func() {} }
 
 func must(err error) {
 	if err != nil {
@@ -63,7 +63,7 @@ func must(err error) {
 func (a *aRing) open(o interface {
 	Self() uint32
 	Dead(uint32) bool
-	Watch(uint32, func()) (func(), bool)
+	Watch(uint32, func()) func()
 }) *ring.Ring {
 	return ring.Open(ring.Config{Ctl: a.ctl, Base: 64, Area: a.area, State: a.ctl.U32(0), Object: a.ctl.U32(8),
 		Ack: a.ack, Owners: o, Sess: &wait.Session{}, Mode: wait.Sleep})

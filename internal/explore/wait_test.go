@@ -3,7 +3,6 @@
 package explore
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -130,21 +129,15 @@ func items(producers, consumers, each int, v variant) func() *System {
 				share++
 			}
 			sys.Procs = append(sys.Procs, func(p *Proc) {
-				var sess wait.Session
 				for got := 0; got < share; {
 					p.State(got)
 					if take() {
 						got++
 						continue
 					}
-					call := sess.Begin(context.Background())
-					seen := v.arm(word)
-					if v.noRecheck || !there() {
-						if err := call.Sleep(word, seen, time.Hour, nil); err != nil {
-							p.Failf("%v", err)
-						}
+					if err := sleepOnce(armed(v, word), recheck(v, there)); err != nil {
+						p.Failf("%v", err)
 					}
-					call.End()
 				}
 			})
 		}
@@ -174,7 +167,6 @@ func counter(producers, consumers, each int, v variant) func() *System {
 				share++
 			}
 			sys.Procs = append(sys.Procs, func(p *Proc) {
-				var sess wait.Session
 				for got := 0; got < share; {
 					p.State(got)
 					if c := count.Load(); c > 0 {
@@ -183,14 +175,9 @@ func counter(producers, consumers, each int, v variant) func() *System {
 						}
 						continue
 					}
-					call := sess.Begin(context.Background())
-					seen := v.arm(word)
-					if v.noRecheck || count.Load() == 0 {
-						if err := call.Sleep(word, seen, time.Hour, nil); err != nil {
-							p.Failf("%v", err)
-						}
+					if err := sleepOnce(armed(v, word), recheck(v, func() bool { return count.Load() > 0 })); err != nil {
+						p.Failf("%v", err)
 					}
-					call.End()
 				}
 			})
 		}
@@ -215,16 +202,12 @@ func TestEventBatch(t *testing.T) {
 			sys.Procs = nil
 			for range consumers {
 				sys.Procs = append(sys.Procs, func(p *Proc) {
-					var sess wait.Session
 					for {
 						if c := count.Load(); c > 0 && (n == 0 || count.CAS(c, c-1)) {
 							return
 						}
-						call := sess.Begin(context.Background())
-						if seen := wait.NewEvent(word).Arm(); count.Load() == 0 {
-							_ = call.Sleep(word, seen, time.Hour, nil)
-						}
-						call.End()
+						arm := func() (*mem.U32, uint32) { return word, wait.NewEvent(word).Arm() }
+						_ = sleepOnce(arm, func() bool { return count.Load() > 0 })
 					}
 				})
 			}

@@ -56,12 +56,12 @@ type nobody struct{}
 
 func (nobody) Self() uint32                        { return 99 }
 func (nobody) Dead(t uint32) bool                  { return t != 99 }
-func (nobody) Watch(uint32, func()) (func(), bool) { return nil, false }
+func (nobody) Watch(uint32, func()) func() { return func() {} }
 
 type anyOwners interface {
 	Self() uint32
 	Dead(uint32) bool
-	Watch(uint32, func()) (func(), bool)
+	Watch(uint32, func()) func()
 }
 
 func (a *aFeed) open(o anyOwners) *Feed {

@@ -1,7 +1,6 @@
 package feed
 
 import (
-	"context"
 	"fmt"
 	"sync/atomic"
 
@@ -21,23 +20,21 @@ type Feed struct {
 	overwrite bool
 	state     *mem.U32
 
-	tail, freed, bytes   *mem.U64
-	busy                 *mem.U32
-	floor                *mem.U64
-	used                 *mem.U32
-	published, room      wait.Event
-	publishedSleeps      *mem.U64
-	roomSleeps           *mem.U64
-	publishedW, roomWord *mem.U32
-	table                *mem.Span
-	tableAt, slots       int
+	tail, freed, bytes *mem.U64
+	busy               *mem.U32
+	floor              *mem.U64
+	used               *mem.U32
+	published, room    wait.Event
+	publishedSleeps    *mem.U64
+	roomSleeps         *mem.U64
+	table              *mem.Span
+	tableAt, slots     int
 
 	Lock             *wordlock.Lock
 	Sess             *wait.Session
 	Owners           wordlock.Owners
 	pubSpin, subSpin wait.Spinner
 	pubDry           atomic.Uint64 // as Publisher.dry, for shared handles
-	laggards         laggards
 }
 
 // Config is what a feed is opened over.
@@ -66,14 +63,13 @@ func Open(c Config) *Feed {
 	f := &Feed{
 		area: mem.NewArea(c.Area), size: uint64(c.Area.Len()), overwrite: c.Overwrite, state: c.State,
 		tail: u64(offTail), freed: u64(offFreed), bytes: u64(offBytes), busy: u32(offBusy), floor: u64(offFloor), used: u32(offUsed),
-		publishedW: u32(Published), roomWord: u32(Room), publishedSleeps: u64(Published + sleepsAt), roomSleeps: u64(Room + sleepsAt),
+		published: wait.NewEvent(u32(Published)), room: wait.NewEvent(u32(Room)), publishedSleeps: u64(Published + sleepsAt), roomSleeps: u64(Room + sleepsAt),
 		table: c.Ctl, tableAt: c.Table, slots: c.Slots,
 		Lock: wordlock.New(c.Ctl, c.Base+PublisherLock, c.Owners, c.Sess),
 		Sess: c.Sess, Owners: c.Owners,
 	}
 	f.longest = min(f.size-recordHead-recordHead, 1<<32-1)
 	f.slack = f.size / 16
-	f.published, f.room = wait.NewEvent(f.publishedW), wait.NewEvent(f.roomWord)
 	f.Lock.Stop = func() error { return f.check(true) }
 	_ = c.Ctl.Bytes(c.Table, c.Slots*SlotSize) // it is inside
 	f.pubSpin.SetMode(c.Mode)
@@ -143,40 +139,6 @@ func (f *Feed) span(from, to uint64) error {
 
 // passed reports that pos is no longer to be read.
 func (f *Feed) passed(pos uint64) bool { return before(pos, f.floor.Load()) }
-
-// await polls, then sleeps, until ready or until something speaks against waiting on. It returns nil also when nothing
-// is certain: the caller looks again.
-func (f *Feed) await(ctx context.Context, c interface{ Ready() bool }, s *wait.Spinner, e wait.Event, sleeps *mem.U64) error {
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	for p := s.Start(); ; {
-		if c.Ready() {
-			p.Hit()
-			return nil
-		}
-		if !p.Next() {
-			break
-		}
-	}
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	call := f.Sess.Begin(ctx)
-	defer call.End()
-	seen := e.Arm()
-	if c.Ready() {
-		return nil
-	}
-	sleeps.Add(1)
-	if err := call.Sleep(e.Word(), seen, f.bound(), c); err != nil {
-		if c.Ready() {
-			e.Wake(1) // the wake-up that reached us was meant for one who goes on
-		}
-		return err
-	}
-	return nil
-}
 
 const (
 	burstLeast = 16  // messages without a wait between that make a burst

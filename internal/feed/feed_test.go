@@ -514,7 +514,6 @@ func TestDeathOfAPublisher(t *testing.T) {
 			if _, err := s.TryGet(nil); err != errs.ErrClosed {
 				t.Error(err)
 			}
-			g.Unwatch()
 		}
 	}
 }

@@ -51,7 +51,6 @@ func everything(w *world, subs []*Subscriber) {
 		s.Leave()
 	}
 	_ = f.Stats()
-	f.Unwatch()
 }
 
 // ends panics, to show all stacks, if everything does not end.

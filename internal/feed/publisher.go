@@ -293,9 +293,5 @@ func (p *Publisher) waitRoom(ctx context.Context, n int) error {
 	if went && p.Ready() {
 		return nil
 	}
-	f.watchLaggards(p.freed, p.want)
-	if !before(f.behind(p.freed, p.pos, p.want), p.want) { // some died before they were watched
-		return nil
-	}
-	return f.await(ctx, p, &f.pubSpin, f.room, f.roomSleeps)
+	return f.await(ctx, p, &f.pubSpin)
 }

@@ -2,8 +2,6 @@ package feed
 
 import (
 	"fmt"
-	"sync"
-	"time"
 
 	"github.com/shiplap-ipc/shiplap/internal/errs"
 	"github.com/shiplap-ipc/shiplap/internal/mem"
@@ -88,67 +86,4 @@ func (f *Feed) free(i int) {
 		w.Store(0)
 		f.room.WakeAll()
 	}
-}
-
-// laggards are the processes whose deaths would free room for us.
-type laggards struct {
-	mu    sync.Mutex
-	stops map[uint32]func()
-	blind bool // some cannot be watched: look now and then
-}
-
-const (
-	mostWatched = 64 // bounds the descriptors that watching costs
-	blindSleep  = 50 * time.Millisecond
-)
-
-// watchLaggards has the deaths told of those who are before need, and of no others.
-func (f *Feed) watchLaggards(freed, need uint64) {
-	l := &f.laggards
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	old := l.stops
-	l.stops, l.blind = make(map[uint32]func(), len(old)), false
-	f.each(freed, need, func(_ int, t uint32) {
-		if _, ok := l.stops[t]; ok || t == f.Owners.Self() {
-			return
-		}
-		stop, ok := old[t]
-		if !ok && len(l.stops) < mostWatched {
-			stop, ok = f.Owners.Watch(t, f.Sess.Nudge)
-		}
-		if !ok {
-			l.blind = true
-			return
-		}
-		delete(old, t)
-		l.stops[t] = stop
-	})
-	for _, stop := range old {
-		stop()
-	}
-}
-
-// Unwatch ends all watches; the handle is about to be closed.
-func (f *Feed) Unwatch() {
-	f.laggards.mu.Lock()
-	stops := f.laggards.stops
-	f.laggards.stops = nil
-	f.laggards.mu.Unlock()
-	for _, stop := range stops {
-		stop()
-	}
-}
-
-// bound is how long to sleep at most. Promise P1 says 100 ms where somebody else's death has to be noticed by looking.
-func (f *Feed) bound() time.Duration {
-	if f.IsClosed() {
-		return blindSleep
-	}
-	f.laggards.mu.Lock()
-	defer f.laggards.mu.Unlock()
-	if f.laggards.blind {
-		return blindSleep
-	}
-	return time.Hour
 }

@@ -249,7 +249,7 @@ func (s *Subscriber) Get(ctx context.Context, dst []byte) ([]byte, error) {
 		if went && s.Ready() {
 			continue
 		}
-		if err := f.await(ctx, s, &f.subSpin, f.published, f.publishedSleeps); err != nil {
+		if err := f.await(ctx, s, &f.subSpin); err != nil {
 			return dst, err
 		}
 	}

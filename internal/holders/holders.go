@@ -185,11 +185,8 @@ func (t *Table) Living() (found bool) {
 	return found
 }
 
-const (
-	watchFrom = 8 * time.Millisecond  // a wait that long: have the kernel tell of deaths
-	unwatched = 90 * time.Millisecond // the longest sleep where it cannot
-	mostWatch = 64                    // processes watched at a time
-)
+// watchFrom is how long a wait has lasted before it has deaths told: most are over by then.
+const watchFrom = 8 * time.Millisecond
 
 // Wait waits until done says so: something was published with the event, or somebody in the table died. What
 // done says is final, also when the wait has to end: it may have taken something.
@@ -197,62 +194,50 @@ func (t *Table) Wait(ctx context.Context, sess *wait.Session, ev wait.Event, don
 	if ok, err := done(); ok || err != nil {
 		return err
 	}
-	call := sess.Begin(ctx)
-	defer call.End()
-	w := watch{t: t, stops: map[uint32]func(){}}
-	defer w.stop()
-	for bound := time.Millisecond; ; bound = min(2*bound, wait.MaxSleep) {
-		v := ev.Arm()
-		if ok, err := done(); ok || err != nil {
-			return err
-		}
-		sleep := bound
-		if bound >= watchFrom || wait.Crowded() {
-			var again bool
-			if sleep, again = w.look(call.Nudge); again {
-				bound = watchFrom
-				continue
-			}
-		}
-		if err := call.Await(ev.Word(), v, sleep); err != nil {
-			if ok, _ := done(); ok { // it may have taken something, and used up a wake-up
-				return nil
-			}
-			return err
-		}
+	w := &waiting{t: t, ev: ev, done: done, bound: time.Millisecond}
+	err := sess.Wait(ctx, w)
+	if w.took {
+		return nil
 	}
+	return err
 }
 
-// watch has deaths told, of those who hold something.
-type watch struct {
+// waiting is one blocked Wait.
+type waiting struct {
 	t     *Table
-	stops map[uint32]func() // by token; nil where the kernel cannot tell
+	ev    wait.Event
+	done  func() (bool, error)
+	bound time.Duration
+	seen  uint32
+	took  bool // done said yes when the wait had to end
 }
 
-// look watches who is not watched yet. again: somebody is newly watched, and may have died before.
-func (w *watch) look(nudge func()) (sleep time.Duration, again bool) {
-	sleep = wait.MaxSleep
-	for _, e := range w.t.All() {
-		stop, known := w.stops[e.Token]
-		if !known && e.Token != w.t.me && len(w.stops) < mostWatch {
-			var ok bool
-			if stop, ok = w.t.owners.Watch(e.Token, nudge); !ok {
-				stop = nil
-			}
-			w.stops[e.Token] = stop
-			again = again || ok
-		}
-		if stop == nil && e.Token != w.t.me {
-			sleep = unwatched
-		}
+// Look asks done; those who hold something are those whose deaths matter.
+func (w *waiting) Look(c *wait.Call) (over bool, err error) {
+	w.seen = w.ev.Arm()
+	c.On(w.ev.Word(), w.seen)
+	if w.bound > watchFrom || wait.Crowded() {
+		w.t.each(func(_ *mem.U64, v uint64) bool {
+			c.Depend(w.t.owners, uint32(v))
+			return true
+		})
 	}
-	return sleep, again
+	if over, err = w.done(); over || err != nil {
+		return over, err
+	}
+	c.Bound(w.bound)
+	w.bound = min(2*w.bound, wait.MaxSleep)
+	return false, nil
 }
 
-func (w *watch) stop() {
-	for _, stop := range w.stops {
-		if stop != nil {
-			stop()
-		}
+// Stale reports that something was published.
+func (w *waiting) Stale() bool { return w.ev.Word().Load() != w.seen }
+
+// Abandon asks done once more: the wake-up was perhaps for us.
+func (w *waiting) Abandon() {
+	ok, err := w.done()
+	w.took = ok && err == nil
+	if !ok {
+		w.ev.Wake(1)
 	}
 }

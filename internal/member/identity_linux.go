@@ -1,10 +1,8 @@
 package member
 
 import (
-	"bytes"
 	"encoding/hex"
 	"os"
-	"strconv"
 	"strings"
 	"sync"
 
@@ -33,17 +31,11 @@ var self = sync.OnceValue(func() identity {
 	return id
 })
 
-// startTime is field 22 of /proc/self/stat; the command in field 2 may hold anything but ends with
-// the last parenthesis.
+// startTime is when this process started.
 func startTime() uint64 {
 	b, err := os.ReadFile("/proc/self/stat")
 	if err != nil {
 		return 0
 	}
-	fields := bytes.Fields(b[bytes.LastIndexByte(b, ')')+1:])
-	if len(fields) < 20 {
-		return 0
-	}
-	n, _ := strconv.ParseUint(string(fields[19]), 10, 64)
-	return n
+	return statStart(b)
 }

@@ -219,21 +219,16 @@ func TestWatch(t *testing.T) {
 	base := t.TempDir()
 	tab := join(t, base)
 	defer tab.Leave()
-	if _, ok := tab.Watch(tab.Self(), func() {}); ok {
-		t.Error("watching myself")
-	}
-	if _, ok := tab.Watch(0x7fffffff, func() {}); ok {
-		t.Error("watching nobody")
-	}
 	c := start(t, base)
 	told := make(chan int, 10)
 	var stops []func()
 	for i := range 3 {
-		stop, ok := tab.Watch(c.token, func() { told <- i })
-		if !ok {
-			t.Skip("no pidfd_open here")
-		}
-		stops = append(stops, stop)
+		stops = append(stops, tab.Watch(c.token, func() {
+			select {
+			case told <- i: // it is told again and again
+			default:
+			}
+		}))
 	}
 	stops[1]()
 	stops[1]()
@@ -244,7 +239,7 @@ func TestWatch(t *testing.T) {
 	}
 	c.kill()
 	got := map[int]bool{}
-	for range 2 {
+	for len(got) < 2 {
 		select {
 		case i := <-told:
 			got[i] = true
@@ -267,16 +262,10 @@ func TestWatchLeavesNothing(t *testing.T) {
 	c := start(t, base)
 	before := len(leaktest.Descriptors())
 	for range 200 {
-		stop, ok := tab.Watch(c.token, func() { t.Error("told") })
-		if !ok {
-			t.Skip("no pidfd_open here")
-		}
-		stop()
+		tab.Watch(c.token, func() { t.Error("told") })()
 	}
 	eventually(t, "descriptors closed", func() bool { return len(leaktest.Descriptors()) <= before })
-	if _, ok := tab.Watch(c.token, func() {}); !ok { // left to Leave
-		t.Error("not watched")
-	}
+	tab.Watch(c.token, func() {}) // left to Leave
 }
 
 func TestFull(t *testing.T) {

@@ -2,4 +2,18 @@
 
 package member
 
-func onExit(int, func()) (func(), bool) { return nil, false }
+type pidState int
+
+const (
+	pidUnknown pidState = iota
+	pidGone
+	pidProved
+)
+
+type pidfd struct{}
+
+func (pidfd) Close() {}
+
+func openPidfd(int, uint64) (pidfd, pidState) { return pidfd{}, pidUnknown }
+
+func onExit(pidfd, func()) (cancel func()) { return func() {} }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/shiplap-ipc/shiplap/internal/errs"
 	"github.com/shiplap-ipc/shiplap/internal/mem"
@@ -28,6 +29,7 @@ type Table struct {
 	closed  bool
 	names   sync.Mutex // the name lock among goroutines; the file lock is among processes
 	watches watches
+	proved  [Slots]atomic.Uint32 // by slot: a token whose process was proved dead
 }
 
 type key struct{ dev, ino uint64 }
@@ -176,7 +178,7 @@ func (t *Table) Leave() error {
 		return nil
 	}
 	delete(joined.m, t.key)
-	t.watches.close()
+	t.stopWatching()
 	return t.release()
 }
 
@@ -208,10 +210,15 @@ func (t *Table) clear(slot int) (err error) {
 // Self is the token of this process.
 func (t *Table) Self() uint32 { return t.token }
 
-// Dead reports that the owner of a token is gone for certain.
+// Dead reports that the owner of a token is gone for certain: its slot has another generation by now, the kernel has
+// dropped its lock, or its process was watched and seen to end (see Watch). The last tells the dead from their children,
+// which have their descriptors, hence their locks, between fork and exec.
 func (t *Table) Dead(token uint32) (dead bool) {
 	if token == t.token {
 		return false
+	}
+	if t.isProved(token) {
+		return true
 	}
 	t.gate.RLock()
 	defer t.gate.RUnlock()

@@ -3,8 +3,6 @@ package ring
 import (
 	"context"
 	"fmt"
-	"sync"
-	"time"
 
 	"github.com/shiplap-ipc/shiplap/internal/errs"
 )
@@ -52,6 +50,7 @@ type leasing struct {
 	r      *Ring
 	head   uint64 // taken
 	cursor uint64
+	wait   *leaseWait // learns who holds records, nil where nobody will wait
 }
 
 func (l *leasing) resume(r *Ring) error {
@@ -80,7 +79,9 @@ func (l *leasing) record(pos uint64) (h, size uint64, ok bool, err error) {
 func (l *leasing) take() (Lease, error) {
 	r := l.r
 	if r.again.Load() != 0 {
-		r.again.StoreRelease(0) // before the scan: who gives back later sets it anew
+		// Before the scan, and with a full fence: a record that is given back later, or that the scan did not see
+		// given back, sets it anew. A release store could be seen after the scan, and undo that.
+		r.again.Store(0)
 		ls, err := l.scan()
 		if err == nil {
 			r.again.StoreRelease(1) // there may be more
@@ -147,7 +148,9 @@ func (l *leasing) scan() (Lease, error) {
 				return l.lease(pos, h, st), nil
 			default:
 				alive = holder // neighbours often have the same holder: spare a system call
-				l.r.watchHolder(holder)
+				if l.wait != nil {
+					l.wait.met(holder)
+				}
 			}
 		}
 		pos += size
@@ -191,17 +194,24 @@ func (r *Ring) TryLease() (Lease, error) {
 	if ok, _ := r.ConsumerLock.TryLock(); !ok {
 		return Lease{}, errs.ErrBusy
 	}
-	return r.leaseUnlock()
+	ls, err := r.leaseUnlock(nil)
+	if err == nil {
+		r.announce()
+	}
+	return ls, err
 }
 
-func (r *Ring) leaseUnlock() (Lease, error) {
-	defer r.ConsumerLock.Unlock()
+func (r *Ring) leaseUnlock(w *leaseWait) (Lease, error) {
+	defer r.unlockConsumer()
 	if err := r.check(false); err != nil {
 		return Lease{}, err
 	}
 	var l leasing
 	if err := l.resume(r); err != nil {
 		return Lease{}, err
+	}
+	if l.wait = w; w != nil {
+		w.rescan()
 	}
 	ls, err := l.take()
 	if err != errs.ErrEmpty {
@@ -220,18 +230,40 @@ func (r *Ring) leaseUnlock() (Lease, error) {
 
 // Lease hands out one record, waiting for it. errs.ErrClosed says that none will ever come.
 func (r *Ring) Lease(ctx context.Context) (Lease, error) {
+	ls, err := r.leaseNow(ctx, nil)
+	if err != errs.ErrEmpty {
+		return ls, err
+	}
+	w := leaseWaits.Get().(*leaseWait)
+	defer leaseWaits.Put(w)
+	*w = leaseWait{r: r, alive: w.alive[:0]}
 	for {
-		if _, err := r.ConsumerLock.Lock(ctx); err != nil {
-			return Lease{}, err
-		}
-		ls, err := r.leaseUnlock()
+		ready := r.getSpin.Poll(&r.anyReady)
+		ls, err := r.leaseNow(ctx, w) // the last look before a sleep has to know who holds what
 		if err != errs.ErrEmpty {
 			return ls, err
 		}
-		if err := r.await(ctx, &r.anyReady, &r.getSpin, r.notEmpty, r.emptyWord, r.emptySleeps, nil); err != nil {
+		if ready {
+			continue // others were faster
+		}
+		if err := r.Sess.Wait(ctx, w); err != nil {
 			return Lease{}, err
 		}
 	}
+}
+
+func (r *Ring) leaseNow(ctx context.Context, w *leaseWait) (Lease, error) {
+	if ctx.Err() != nil {
+		return Lease{}, context.Cause(ctx)
+	}
+	if _, err := r.ConsumerLock.Lock(ctx); err != nil {
+		return Lease{}, err
+	}
+	ls, err := r.leaseUnlock(w)
+	if err == nil {
+		r.announce()
+	}
+	return ls, err
 }
 
 // readiness is what a consumer waits for where records are leased.
@@ -272,86 +304,15 @@ func (r *Ring) Settle(ls Lease, done bool) error {
 	return nil
 }
 
-// tryReclaim takes back the memory of done records, unless another process is taking: it will do so,
-// or a producer that waits for room.
+// tryReclaim takes back the memory of done records, unless somebody else is taking: see unlockConsumer.
 func (r *Ring) tryReclaim() (freed bool, err error) {
 	if ok, _ := r.ConsumerLock.TryLock(); !ok {
-		if !r.ConsumerLock.Mine() {
-			r.notFull.WakeAll()
-		}
 		return false, nil
 	}
-	defer r.ConsumerLock.Unlock()
+	defer r.unlockConsumer()
 	var l leasing
 	if err := l.resume(r); err != nil {
 		return false, err
 	}
 	return l.reclaim()
-}
-
-// holders are the processes whose deaths would free a record for us.
-type holders struct {
-	mu    sync.Mutex
-	stops map[uint32]func()
-	blind bool // some cannot be watched: look now and then
-}
-
-// maxHolders bounds the descriptors that watching costs; beyond, looking now and then does.
-const maxHolders = 64
-
-func (r *Ring) watchHolder(token uint32) {
-	h := &r.holders
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if _, ok := h.stops[token]; ok {
-		return
-	}
-	if len(h.stops) >= maxHolders {
-		h.blind = true
-		return
-	}
-	stop, ok := r.Owners.Watch(token, r.Sess.Nudge)
-	if !ok {
-		h.blind = true
-		return
-	}
-	if h.stops == nil {
-		h.stops = map[uint32]func(){}
-	}
-	h.stops[token] = stop
-}
-
-// Unwatch ends all watches; the handle is about to be closed.
-func (r *Ring) Unwatch() {
-	h := &r.holders
-	h.mu.Lock()
-	stops := h.stops
-	h.stops = nil
-	h.mu.Unlock()
-	for _, stop := range stops {
-		stop()
-	}
-}
-
-const blindSleep = 50 * time.Millisecond
-
-// bound is how long to sleep at most. Promise P1 says 100 ms where somebody else's death has to be
-// noticed by looking.
-func (r *Ring) bound() time.Duration {
-	if r.IsClosed() {
-		return blindSleep
-	}
-	r.holders.mu.Lock()
-	defer r.holders.mu.Unlock()
-	if r.holders.blind {
-		return blindSleep
-	}
-	return time.Hour
-}
-
-// Blind says that the kernel cannot tell us of a death that matters: waits look now and then.
-func (r *Ring) Blind() {
-	r.holders.mu.Lock()
-	defer r.holders.mu.Unlock()
-	r.holders.blind = true
 }

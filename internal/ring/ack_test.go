@@ -164,7 +164,6 @@ func TestLeaseMany(t *testing.T) {
 	for i := range consumers {
 		wg.Go(func() {
 			r := w.open(uint32(10 + i))
-			defer r.Unwatch()
 			for k := 0; ; k++ {
 				ls, err := r.Lease(ctx)
 				if errors.Is(err, errs.ErrClosed) {

@@ -114,7 +114,7 @@ func (c *Consumer) Wait(ctx context.Context) error {
 		return nil
 	}
 	c.dry = c.gets
-	return c.r.await(ctx, c, &c.r.getSpin, c.r.notEmpty, c.r.emptyWord, c.r.emptySleeps, c.r.ProducersGone)
+	return c.r.await(ctx, c, &c.r.getSpin, false)
 }
 
 // GetNow is Next and Commit of one message in one piece, for the frequent case: there is one, and

@@ -68,7 +68,6 @@ func everything(w *world) (errors []error) {
 	add(r.Drained(r.taken.Load()))
 	_, err = r.Stats()
 	add(err)
-	r.Unwatch()
 	return errors
 }
 

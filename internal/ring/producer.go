@@ -235,7 +235,7 @@ func (p *Producer) Ready() bool {
 // Wait waits until a message of n bytes may fit behind the tail.
 func (p *Producer) Wait(ctx context.Context, n int) error {
 	p.want = p.r.recordSize(n) + wordSize
-	return p.r.await(ctx, p, &p.r.putSpin, p.r.notFull, p.r.fullWord, p.r.fullSleeps, p.r.ConsumersGone)
+	return p.r.await(ctx, p, &p.r.putSpin, true)
 }
 
 // PutNow is Add and Commit of one message in one piece, for the frequent case: there is room as far as
@@ -349,7 +349,7 @@ func (p *Producer) Drain(ctx context.Context) error {
 		} else if s&Deaf != 0 && !(drained{p}).Ready() {
 			return errs.ErrPeerGone
 		}
-		if err := p.r.await(ctx, drained{p}, &p.r.putSpin, p.r.notFull, p.r.fullWord, p.r.fullSleeps, p.r.ConsumersGone); err != nil {
+		if err := p.r.await(ctx, drained{p}, &p.r.putSpin, true); err != nil {
 			return err
 		}
 	}
@@ -386,46 +386,4 @@ func (p *Producer) waitRoom(ctx context.Context, n int) error {
 		}
 	}
 	return p.Wait(ctx, n)
-}
-
-// await polls, then sleeps, until ready or until something speaks against waiting on. It returns nil
-// also when nothing is certain: the caller looks again.
-func (r *Ring) await(ctx context.Context, c interface{ Ready() bool }, s *wait.Spinner, e wait.Event, word *mem.U32, sleeps *mem.U64, gone func() error) error {
-	if ctx.Err() != nil { // also where hostile bytes make us come back again and again
-		return context.Cause(ctx)
-	}
-	for p := s.Start(); ; {
-		if c.Ready() {
-			p.Hit()
-			return nil
-		}
-		if !p.Next() {
-			break
-		}
-	}
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	call := r.Sess.Begin(ctx)
-	defer call.End()
-	seen := e.Arm()
-	if c.Ready() {
-		return nil
-	}
-	if gone != nil {
-		if err := gone(); err != nil {
-			if c.Ready() { // it was put, or taken, before the peer went
-				return nil
-			}
-			return err
-		}
-	}
-	sleeps.Add(1)
-	if err := call.Sleep(word, seen, r.bound(), c); err != nil {
-		if c.Ready() {
-			e.Wake(1) // the wake-up that reached us was meant for one who goes on
-		}
-		return err
-	}
-	return nil
 }

@@ -32,7 +32,6 @@ type Ring struct {
 	cursor, leases, repeats       *mem.U64
 	busy, again                   *mem.U32
 	notEmpty, notFull             wait.Event
-	emptyWord, fullWord           *mem.U32
 	emptySleeps, fullSleeps       *mem.U64
 
 	ProducerLock, ConsumerLock *wordlock.Lock
@@ -42,11 +41,12 @@ type Ring struct {
 	putsDry, getsDry           atomic.Uint64 // as Producer.dry and Consumer.dry, for shared handles
 	anyRecord                  emptiness
 	anyReady                   readiness
-	holders                    holders
+	announced                  atomic.Int64 // when this process last had sleepers look who holds records
 
 	// ProducersGone and ConsumersGone, if set, are asked by those who wait on an empty or a full
-	// ring for a reason why that is in vain: the other end of a pipe is gone.
-	ProducersGone, ConsumersGone func() error
+	// ring for a reason why that is in vain: the other end of a pipe is gone. They name to the call
+	// the process whose death would be such a reason.
+	ProducersGone, ConsumersGone func(*wait.Call) error
 }
 
 // Config is what a ring is opened over.
@@ -74,7 +74,7 @@ func Open(c Config) *Ring {
 		taken: u64(offTaken), gets: u64(offGets), partial: u64(offPartial),
 		cursor: u64(offCursor), leases: u64(offLeases), repeats: u64(offRepeats),
 		busy: c.Ctl.U32(c.Base + offBusy), again: c.Ctl.U32(c.Base + offAgain),
-		emptyWord: c.Ctl.U32(c.Base + NotEmpty), fullWord: c.Ctl.U32(c.Base + NotFull),
+		notEmpty: wait.NewEvent(c.Ctl.U32(c.Base + NotEmpty)), notFull: wait.NewEvent(c.Ctl.U32(c.Base + NotFull)),
 		emptySleeps: u64(NotEmpty + sleepsAt), fullSleeps: u64(NotFull + sleepsAt),
 		ProducerLock: wordlock.New(c.Ctl, c.Base+ProducerLock, c.Owners, c.Sess),
 		ConsumerLock: wordlock.New(c.Ctl, c.Base+ConsumerLock, c.Owners, c.Sess),
@@ -83,7 +83,6 @@ func Open(c Config) *Ring {
 	}
 	r.ProducerLock.Stop = func() error { return r.check(true) }
 	r.ConsumerLock.Stop = func() error { return r.Drained(r.taken.Load()) }
-	r.notEmpty, r.notFull = wait.NewEvent(r.emptyWord), wait.NewEvent(r.fullWord)
 	if c.Ack {
 		r.hdr = 2 * wordSize
 	}

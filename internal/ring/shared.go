@@ -247,5 +247,5 @@ func (r *Ring) waitEmpty(ctx context.Context) error {
 	if burst(gets-r.getsDry.Swap(gets), &r.getSpin) && r.anyRecord.Ready() {
 		return nil
 	}
-	return r.await(ctx, &r.anyRecord, &r.getSpin, r.notEmpty, r.emptyWord, r.emptySleeps, r.ProducersGone)
+	return r.await(ctx, &r.anyRecord, &r.getSpin, false)
 }

@@ -19,6 +19,9 @@ func (e Event) Word() *mem.U32 { return e.word }
 // NewEvent views a word.
 func NewEvent(word *mem.U32) Event { return Event{word} }
 
+// Armed reports that somebody may sleep.
+func (e Event) Armed() bool { return e.word.Load()&sleepers != 0 }
+
 // Arm announces a sleeper and returns what the word then holds. What was published before Arm
 // returned is visible to the caller's next look; what is published later wakes it.
 func (e Event) Arm() uint32 {

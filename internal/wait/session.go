@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/shiplap-ipc/shiplap/internal/errs"
@@ -15,12 +14,32 @@ import (
 // Session is what the blocked calls of one handle have in common: they end together. The zero value
 // is ready.
 type Session struct {
-	// Check, if set before first use, is asked before each sleep for a reason to end the wait.
+	// Check, if set before first use, is asked before each sleep for a reason to end the wait. It is cheap
+	// and may be called from any goroutine.
 	Check func() error
+	// Verify, if set before first use, is asked before a contended lock is waited for: a look at the file
+	// system that Check cannot afford.
+	Verify func() error
 
 	mu    sync.Mutex
 	first *Call
 	err   error
+}
+
+// Gone is what Check says.
+func (s *Session) Gone() error {
+	if s.Check == nil {
+		return nil
+	}
+	return s.Check()
+}
+
+// Verified is what Verify says.
+func (s *Session) Verified() error {
+	if s.Verify == nil {
+		return nil
+	}
+	return s.Verify()
 }
 
 // Interrupt ends all waits of the session, present and future, with err.
@@ -30,13 +49,6 @@ func (s *Session) Interrupt(err error) {
 	if s.err == nil {
 		s.err = err
 	}
-	s.pokeAll()
-}
-
-// Nudge lets all waits of the session check their conditions again.
-func (s *Session) Nudge() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.pokeAll()
 }
 
@@ -51,41 +63,38 @@ type Call struct {
 	s          *Session
 	ctx        context.Context
 	w          *futex.Waiter
+	poke       func() // w.Poke
 	stop       func() bool
 	prev, next *Call
-	change     *change
+
+	until Until
+	word  *mem.U32 // what the next sleep is on
+	seen  uint32
+	bound time.Duration // of the next sleep, 0 if nothing asks for less than usual
+
+	deps    []dependency
+	index   map[uint32]int // of deps by token, if those are many
+	round   uint32
+	renewed bool // the last Look named a process that was not watched yet
+	looked  bool
+	slept   bool
 }
 
-// change is the condition that a word does not hold a value any more.
-type change struct {
-	word atomic.Pointer[mem.U32]
-	seen atomic.Uint32
-}
+// calls pools Calls, each with a Waiter of its own: a Poke that comes too late is a spurious wake-up of the next
+// user.
+var calls = sync.Pool{New: func() any {
+	c := &Call{w: futex.Get()}
+	c.poke = c.w.Poke
+	return c
+}}
 
-func (c *change) Ready() bool { return c.word.Load().Load() != c.seen.Load() }
-
-// Crowded reports that so many sleep in this process that a Call.Await more would share a thread.
-func Crowded() bool { return futex.Crowded() }
-
-// Await is Sleep for those who wait for nothing but a change of the word. Many of them share a thread; then
-// the end of the bound may come late, by MaxSleep.
-func (c *Call) Await(word *mem.U32, seen uint32, bound time.Duration) error {
-	if c.change == nil {
-		c.change = new(change)
-	}
-	c.change.word.Store(word)
-	c.change.seen.Store(seen)
-	return c.Sleep(word, seen, min(bound, MaxSleep), c.change)
-}
-
-var calls = sync.Pool{New: func() any { return new(Call) }}
-
-// Begin registers a call; End must follow.
-func (s *Session) Begin(ctx context.Context) *Call {
+// begin registers a call; end must follow.
+func (s *Session) begin(ctx context.Context) *Call {
 	c := calls.Get().(*Call)
-	c.s, c.ctx, c.w = s, ctx, futex.Get()
+	c.w.ClearPoke()
+	c.s, c.ctx = s, ctx
 	if ctx.Done() != nil {
-		c.stop = context.AfterFunc(ctx, c.w.Poke)
+		c.stop = context.AfterFunc(ctx, c.poke)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -97,8 +106,9 @@ func (s *Session) Begin(ctx context.Context) *Call {
 	return c
 }
 
-// End forgets the call.
-func (c *Call) End() {
+// end forgets the call.
+func (c *Call) end() {
+	c.dropAll()
 	s := c.s
 	s.mu.Lock()
 	if c.prev != nil {
@@ -113,13 +123,9 @@ func (c *Call) End() {
 	if c.stop != nil {
 		c.stop() // a cancellation that runs just now pokes a waiter that is no longer ours: harmless
 	}
-	c.w.Put()
-	*c = Call{change: c.change}
+	*c = Call{w: c.w, poke: c.poke, deps: c.deps}
 	calls.Put(c)
 }
-
-// Nudge lets the call check its condition again. It may be called from other goroutines before End.
-func (c *Call) Nudge() { c.w.Poke() }
 
 // Err is why the call must not wait any longer: its context or its handle is done.
 func (c *Call) Err() error {
@@ -129,27 +135,28 @@ func (c *Call) Err() error {
 	c.s.mu.Lock()
 	err := c.s.err
 	c.s.mu.Unlock()
-	if err == nil && c.s.Check != nil {
-		err = c.s.Check()
+	if err == nil {
+		err = c.s.Gone()
 	}
 	return err
 }
 
-// Sleep sleeps while the word holds seen, at most for bound. A nil error says nothing about the
-// condition. ready, if not nil, must tell cheaply, from any goroutine, whether the condition may hold;
-// it is asked every MaxSleep, and it allows many sleepers to share one thread. Without it the sleep
-// ends after MaxSleep.
-func (c *Call) Sleep(word *mem.U32, seen uint32, bound time.Duration, ready futex.Ready) error {
-	if err := c.Err(); err != nil {
-		return err
+// Ready is what the futex layer asks about one of many sleepers.
+func (c *Call) Ready() bool { return c.until.Stale() || c.s.Gone() != nil }
+
+// sleep sleeps once, on what the last Look said.
+func (c *Call) sleep() error {
+	bound := MaxSleep
+	switch {
+	case c.bound > 0:
+		bound = min(c.bound, MaxSleep)
+	case futex.Crowded():
+		bound = crowdedSleep
 	}
-	if ready == nil {
-		bound = min(bound, MaxSleep)
-	}
-	switch sleepFutex(c.w, word, seen, bound, ready) {
+	c.slept = true
+	switch sleepFutex(c.w, c.word, c.seen, bound, c) {
 	case futex.Poked:
-		c.w.ClearPoke()
-		return c.Err()
+		c.w.ClearPoke() // the next Look sees what the poke was for
 	case futex.Fault:
 		return fmt.Errorf("%w: the memory of a wait word is not there any more", errs.ErrCorrupt)
 	}

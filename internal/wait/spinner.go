@@ -110,6 +110,19 @@ func (p *Poll) Next() bool {
 	return true
 }
 
+// Poll polls until ready or until it is time to sleep, which false says.
+func (s *Spinner) Poll(r interface{ Ready() bool }) bool {
+	for p := s.Start(); ; {
+		if r.Ready() {
+			p.Hit()
+			return true
+		}
+		if !p.Next() {
+			return false
+		}
+	}
+}
+
 // Hit tells that the condition came true while polling.
 func (p *Poll) Hit() {
 	if p.i <= eager || p.s.mode != Adaptive {

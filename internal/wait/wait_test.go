@@ -27,14 +27,24 @@ func sleeping(n int) func() bool {
 	return func() bool { d, m, _ := futex.Sleepers(); return d+m == n }
 }
 
+// changed waits for a word to change, which is told by futex wake-ups.
+type changed struct {
+	w         *mem.U32
+	looks     int
+	abandoned int
+}
+
+func (u *changed) Look(c *Call) (bool, error) {
+	u.looks++
+	c.On(u.w, 0)
+	return u.w.Load() != 0, nil
+}
+func (u *changed) Stale() bool { return u.w.Load() != 0 }
+func (u *changed) Abandon()    { u.abandoned++ }
+
 // sleepLong sleeps until it is told otherwise.
-func sleepLong(s *Session, ctx context.Context, w *mem.U32) (err error) {
-	c := s.Begin(ctx)
-	defer c.End()
-	for err == nil && w.Load() == 0 {
-		err = c.Sleep(w, 0, time.Hour, nil)
-	}
-	return err
+func sleepLong(s *Session, ctx context.Context, w *mem.U32) error {
+	return s.Wait(ctx, &changed{w: w})
 }
 
 func TestInterrupt(t *testing.T) {
@@ -62,7 +72,8 @@ func TestInterrupt(t *testing.T) {
 	}
 }
 
-func TestNudgeAndCheck(t *testing.T) {
+// Check ends a wait at the next look, without anybody telling.
+func TestCheck(t *testing.T) {
 	w := mem.NewHeap(mem.Part{Len: 8}).Span(0).U32(0)
 	why := errors.New("why")
 	var gone atomic.Bool
@@ -75,10 +86,7 @@ func TestNudgeAndCheck(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- sleepLong(&s, bg, w) }()
 	eventually(t, sleeping(1))
-	s.Nudge() // it looks, and sleeps on
-	eventually(t, sleeping(1))
 	gone.Store(true)
-	s.Nudge()
 	if err := <-done; err != why {
 		t.Errorf("%v", err)
 	}
@@ -114,21 +122,35 @@ func TestLateCancellation(t *testing.T) {
 		wg.Go(func() {
 			for range 300 {
 				ctx, cancel := context.WithCancel(bg)
-				c := s.Begin(ctx)
 				go cancel()
-				_ = c.Sleep(w, 0, time.Millisecond, nil)
-				c.End()
+				if err := sleepLong(&s, ctx, w); err != context.Canceled {
+					t.Errorf("cancelled: %v", err)
+				}
 				cancel()
-				c = s.Begin(bg)
-				if err := c.Sleep(w, 1, time.Millisecond, nil); err != nil {
+				if err := s.Wait(bg, &brief{w: w}); err != nil {
 					t.Errorf("the next call: %v", err)
 				}
-				c.End()
 			}
 		})
 	}
 	wg.Wait()
 }
+
+// brief is over after one short sleep.
+type brief struct {
+	w     *mem.U32
+	slept bool
+}
+
+func (u *brief) Look(c *Call) (bool, error) {
+	over := u.slept
+	u.slept = true
+	c.On(u.w, 0)
+	c.Bound(time.Millisecond)
+	return over, nil
+}
+func (u *brief) Stale() bool { return false }
+func (u *brief) Abandon()    {}
 
 // Items handed over by Event between goroutines: whoever sleeps is woken.
 func TestEvent(t *testing.T) {
@@ -160,18 +182,28 @@ func TestEvent(t *testing.T) {
 					}
 					continue
 				}
-				c := s.Begin(bg)
-				if seen := e.Arm(); count.Load() == 0 && left.Load() > 0 {
-					if err := c.Sleep(word, seen, time.Hour, nil); err != nil {
-						t.Error(err)
-					}
+				if err := s.Wait(bg, &item{e, count, &left}); err != nil {
+					t.Error(err)
 				}
-				c.End()
 			}
 		})
 	}
 	wg.Wait()
 }
+
+// item is what a consumer of TestEvent waits for.
+type item struct {
+	e     Event
+	count *mem.U32
+	left  *atomic.Int32
+}
+
+func (u *item) Look(c *Call) (bool, error) {
+	c.Arm(u.e)
+	return u.Stale(), nil
+}
+func (u *item) Stale() bool { return u.count.Load() > 0 || u.left.Load() <= 0 }
+func (u *item) Abandon()    {}
 
 // The word after each step of the protocol (D17).
 func TestEventWord(t *testing.T) {

@@ -9,16 +9,8 @@ import (
 	"github.com/shiplap-ipc/shiplap/internal/wait"
 )
 
-// Owners tells who is alive. Package member implements it.
-type Owners interface {
-	// Self is the token of this process, never 0, bit 31 clear.
-	Self() uint32
-	// Dead reports that the kernel proves the owner of a token gone. It never is for Self.
-	Dead(token uint32) bool
-	// Watch arranges for f to be called once the owner dies; ok is false where that cannot be
-	// had. stop must be called, and f may still run while it is.
-	Watch(token uint32, f func()) (stop func(), ok bool)
-}
+// Owners tells who is alive.
+type Owners = wait.Owners
 
 // Lock is one process's view of a lock record. All methods may be called concurrently.
 type Lock struct {
@@ -45,8 +37,7 @@ func New(s *mem.Span, off int, o Owners, sess *wait.Session) *Lock {
 const (
 	firstSleep = time.Millisecond
 	lineSleep  = 20 * time.Millisecond // the longest that a newcomer stays behind somebody in line
-	watchFrom  = 16 * time.Millisecond // a sleep that long: have the kernel tell of the owner's death
-	unwatched  = 90 * time.Millisecond // the longest sleep where it cannot: promise P1 says 100 ms
+	watchFrom  = 8 * time.Millisecond  // after a sleep that long: be told of the owner's death
 )
 
 // TryLock takes the lock if it is free or its owner is dead. It does not stand behind those in line.
@@ -100,6 +91,9 @@ func (l *Lock) wakeOne() { wait.Wake(l.word, 1) }
 // Mine reports whether this process holds the lock.
 func (l *Lock) Mine() bool { return l.word.Load()&^waitersBit == l.me }
 
+// Owner is the token of whoever holds the lock, dead or alive, 0 when it is free.
+func (l *Lock) Owner() uint32 { return l.word.Load() &^ waitersBit }
+
 // Held reports whether somebody, dead or alive, holds the lock.
 func (l *Lock) Held() bool { return l.word.Load() != 0 }
 
@@ -136,61 +130,4 @@ func (l *Lock) takeOver(v uint32) bool {
 	l.span.U64(l.off + offSince).StoreRelease(0)
 	l.span.U32(l.off + offRecoveries).Add(1)
 	return true
-}
-
-func (l *Lock) lockSlow(ctx context.Context) (recovered bool, err error) {
-	if l.line.Load() != 0 && l.sess.Check != nil {
-		if err := l.sess.Check(); err != nil {
-			return false, err
-		}
-	}
-	if l.spin() {
-		return false, nil
-	}
-	if ctx.Err() != nil {
-		return false, context.Cause(ctx)
-	}
-	w := l.startWait(ctx)
-	defer w.end()
-	for bound := firstSleep; ; bound *= 2 {
-		v := l.word.Load()
-		switch owner := v &^ waitersBit; {
-		case v == 0:
-			if h := l.line.Load(); h != 0 && h != barred && w.sleeps == 0 {
-				if err := w.behind(h); err != nil {
-					return false, err
-				}
-			} else if l.word.CAS(0, l.me|waitersBit) { // others may sleep: keep them in mind
-				mem.RaceAcquire(l.word)
-				return false, nil
-			}
-			bound = firstSleep / 2
-			continue
-		case l.owners.Dead(owner):
-			if l.takeOver(v) {
-				return true, nil
-			}
-			continue
-		case v&waitersBit == 0:
-			if !l.word.CAS(v, v|waitersBit) {
-				continue
-			}
-			v |= waitersBit
-		}
-		if l.Stop != nil {
-			if err := l.Stop(); err != nil {
-				return false, err
-			}
-		}
-		if bound >= watchFrom || wait.Crowded() {
-			var lookAgain bool
-			if bound, lookAgain = w.watch(v&^waitersBit, max(bound, watchFrom)); lookAgain {
-				bound = watchFrom / 2
-				continue
-			}
-		}
-		if err := w.sleep(v, bound); err != nil {
-			return false, err
-		}
-	}
 }

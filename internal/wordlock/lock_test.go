@@ -51,9 +51,9 @@ func (o owners) Dead(t uint32) bool {
 	return t != o.self && o.w.dead[t]
 }
 
-func (o owners) Watch(t uint32, f func()) (func(), bool) {
+func (o owners) Watch(t uint32, f func()) func() {
 	if !o.watches {
-		return nil, false
+		return func() {}
 	}
 	o.w.mu.Lock()
 	defer o.w.mu.Unlock()
@@ -63,7 +63,7 @@ func (o owners) Watch(t uint32, f func()) (func(), bool) {
 		o.w.mu.Lock()
 		defer o.w.mu.Unlock()
 		o.w.told[t][i] = func() {}
-	}, true
+	}
 }
 
 var bg = context.Background()
@@ -255,16 +255,18 @@ func TestWaiterEntries(t *testing.T) {
 	}
 	w.kill(103)
 	l := w.open(1)
-	wt := l.startWait(bg)
+	wt := &waiting{l: l}
+	wt.enter()
 	if wt.entry != at(3) {
 		t.Errorf("entry at %d, want %d", wt.entry, at(3))
 	}
-	other := w.open(2).startWait(bg)
+	other := &waiting{l: w.open(2)}
+	other.enter()
 	if other.entry != 0 {
 		t.Errorf("took an entry of somebody who lives, at %d", other.entry)
 	}
-	other.end()
-	wt.end()
+	other.leave()
+	wt.leave()
 	if st := Inspect(w.span, Size); len(st.Waiters) != maxWaiters-1 {
 		t.Errorf("%+v", st)
 	}

@@ -5,22 +5,46 @@ import (
 	"time"
 
 	"github.com/shiplap-ipc/shiplap/internal/futex"
+	"github.com/shiplap-ipc/shiplap/internal/mem"
 	"github.com/shiplap-ipc/shiplap/internal/wait"
 )
 
-// waiting is one blocked Lock: its entry in the record, and the watch on the owner.
+// waiting is one blocked Lock: what it waits for, and its entry in the record.
 type waiting struct {
-	l        *Lock
-	call     *wait.Call
-	entry    int // offset, 0 when the record had no free one
-	watching uint32
-	stop     func()
-	sleeps   int  // on the word
-	inLine   bool // our token stands in the line
+	l         *Lock
+	entry     int           // offset, 0 when the record had no free one
+	bound     time.Duration // of the next sleep on the word
+	sleeps    int           // on the word
+	inLine    bool          // our token stands in the line
+	recovered bool          // the lock was taken over from a dead owner
+
+	word   *mem.U32 // what it sleeps on
+	seen   uint32
+	back   time.Time // since when it stays, or stayed, behind somebody in line
+	behind uint32    // that one's token
 }
 
-func (l *Lock) startWait(ctx context.Context) *waiting {
-	w := &waiting{l: l, call: l.sess.Begin(ctx)}
+// lockSlow waits for the lock, on the heap: the fast ways stay on the stack.
+func (l *Lock) lockSlow(ctx context.Context) (recovered bool, err error) {
+	if err := l.sess.Gone(); err != nil { // the line of a removed object is barred: everybody comes here
+		return false, err
+	}
+	if l.spin() {
+		return false, nil
+	}
+	if err := l.sess.Verified(); err != nil {
+		return false, err
+	}
+	w := &waiting{l: l, bound: firstSleep}
+	w.enter()
+	defer w.leave() // also when the memory faults
+	err = l.sess.Wait(ctx, w)
+	return w.recovered, err
+}
+
+// enter writes down who waits since when.
+func (w *waiting) enter() {
+	l := w.l
 	l.span.U64(l.off + offContended).Add(1)
 	for i := range maxWaiters {
 		at := l.off + offWaiters + i*waiterSize
@@ -34,76 +58,107 @@ func (l *Lock) startWait(ctx context.Context) *waiting {
 			break
 		}
 	}
-	return w
 }
 
-// sleep sleeps while the word holds v. A waiter whom others passed too often gets in line: newcomers
-// then stay behind until it has the lock, and those who sleep are woken in the order in which they came.
-func (w *waiting) sleep(v uint32, bound time.Duration) error {
+func (w *waiting) leave() {
+	l := w.l
+	if w.inLine && l.line.CAS(l.me, 0) {
+		wait.Wake(l.line, futex.All)
+	}
+	if w.entry != 0 {
+		l.span.U64(w.entry + 8).StoreRelease(0)
+		l.span.U32(w.entry).StoreRelease(0)
+	}
+}
+
+// Look takes the lock if it is free and nobody stands in line before us, or if its owner is dead.
+func (w *waiting) Look(c *wait.Call) (over bool, err error) {
+	l := w.l
+	for {
+		v := l.word.Load()
+		owner := v &^ waitersBit
+		if v == 0 {
+			if over, behind := w.free(c); over || behind {
+				return over, nil
+			}
+			continue
+		}
+		// The first sleeps are short: most owners are gone before it pays to have their death told.
+		if w.bound > watchFrom || wait.Crowded() {
+			c.Depend(l.owners, owner)
+		}
+		if l.owners.Dead(owner) {
+			if l.takeOver(v) {
+				w.recovered = true
+				return true, nil
+			}
+			continue
+		}
+		if v&waitersBit == 0 {
+			if !l.word.CAS(v, v|waitersBit) {
+				continue
+			}
+			v |= waitersBit
+		}
+		if l.Stop != nil {
+			if err := l.Stop(); err != nil {
+				return false, err
+			}
+		}
+		w.on(c, l.word, v)
+		w.queue(c)
+		return false, nil
+	}
+}
+
+// free tries to take a lock that is free. behind says that somebody who stands in line may go first: once, and for
+// lineSleep at most. The line only orders: the one that an entry of somebody dead or stopped holds up takes it away.
+func (w *waiting) free(c *wait.Call) (over, behind bool) {
+	l := w.l
+	w.bound = firstSleep
+	if h := l.line.Load(); h != 0 && h != barred && h != l.me && w.sleeps == 0 {
+		switch {
+		case !w.back.IsZero():
+			if h == w.behind && time.Since(w.back) >= lineSleep {
+				l.line.CAS(h, 0)
+			}
+		case l.owners.Dead(h):
+			l.line.CAS(h, 0)
+		default:
+			w.back, w.behind = time.Now(), h
+			w.on(c, l.line, h)
+			c.Bound(lineSleep)
+			return false, true
+		}
+	}
+	if !l.word.CAS(0, l.me|waitersBit) { // others may sleep: keep them in mind
+		return false, false
+	}
+	mem.RaceAcquire(l.word)
+	return true, false
+}
+
+func (w *waiting) on(c *wait.Call, word *mem.U32, seen uint32) {
+	w.word, w.seen = word, seen
+	c.On(word, seen)
+}
+
+// queue decides how long to sleep on the word. A waiter whom others passed too often gets in line: newcomers then
+// stay behind until it has the lock, and those who sleep are woken in the order in which they came.
+func (w *waiting) queue(c *wait.Call) {
 	if w.sleeps++; w.sleeps > hungry && !w.inLine {
 		w.inLine = w.l.line.CAS(0, w.l.me)
 	}
-	err := w.call.Await(w.l.word, v, bound)
-	if err != nil && w.l.word.Load() == 0 {
-		wait.Wake(w.l.word, 1) // the wake-up that reached us was meant for one who takes the lock
-	}
-	return err
+	c.Bound(w.bound)
+	w.bound = min(2*w.bound, wait.MaxSleep)
 }
 
-// behind lets h, who stands in line, go first. The line only orders: whoever is kept by somebody dead or
-// stopped takes the entry away.
-func (w *waiting) behind(h uint32) error {
-	l := w.l
-	w.sleeps = 1 // once, whatever comes out of it
-	if l.owners.Dead(h) {
-		l.line.CAS(h, 0)
-		return nil
-	}
-	start := time.Now()
-	if err := w.call.Await(l.line, h, lineSleep); err != nil {
-		return err
-	}
-	if l.word.Load() == 0 && time.Since(start) >= lineSleep {
-		l.line.CAS(h, 0)
-	}
-	return nil
-}
+// Stale reports that the word is not what the sleep is on any more.
+func (w *waiting) Stale() bool { return w.word.Load() != w.seen }
 
-// watch asks to be told of the owner's death. If it has only now begun to, look again says so: the owner may
-// have died before. Otherwise it says how long to sleep.
-func (w *waiting) watch(owner uint32, bound time.Duration) (_ time.Duration, lookAgain bool) {
-	if w.watching != owner {
-		w.unwatch()
-		w.watching = owner
-		if owner == w.l.me {
-			return min(bound, wait.MaxSleep), false // as long as we live
-		}
-		if stop, ok := w.l.owners.Watch(owner, w.call.Nudge); ok {
-			w.stop = stop
-			return 0, true
-		}
-	}
-	if w.stop == nil && owner != w.l.me {
-		return min(bound, unwatched), false
-	}
-	return min(bound, wait.MaxSleep), false
-}
-
-func (w *waiting) unwatch() {
-	if w.stop != nil {
-		w.stop()
-		w.stop = nil
-	}
-}
-
-func (w *waiting) end() {
-	defer w.call.End() // also when the memory faults
-	w.unwatch()
-	if w.inLine && w.l.line.CAS(w.l.me, 0) {
-		wait.Wake(w.l.line, futex.All)
-	}
-	if w.entry != 0 {
-		w.l.span.U64(w.entry + 8).StoreRelease(0)
-		w.l.span.U32(w.entry).StoreRelease(0)
+// Abandon passes on a wake-up that was meant for one who takes the lock.
+func (w *waiting) Abandon() {
+	if w.l.word.Load() == 0 {
+		wait.Wake(w.l.word, 1)
 	}
 }
