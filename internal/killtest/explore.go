@@ -312,10 +312,6 @@ const (
 	hopeless = 20
 )
 
-// repeats of a trial in which a survivor took too long. A fault takes too long each time; other load on the machine
-// does not.
-const repeats = 4
-
 // repeat counts a trial that is made again.
 func (e *explorer) repeat(m Mode, spent time.Duration) {
 	e.mu.Lock()

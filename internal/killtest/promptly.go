@@ -60,6 +60,21 @@ func Promptly(what string, f func(ctx context.Context) error) error {
 	return nil
 }
 
+// Repeatedly makes a test that calls Promptly again, with a death of its own each time, while nothing but the time
+// that it took is wrong.
+func Repeatedly(f func() error) (err error) {
+	for range 1 + repeats {
+		if err = f(); !onlyLate(err) {
+			return err
+		}
+	}
+	return err
+}
+
+// repeats of a trial in which a survivor took too long. A fault takes too long each time; other load on the machine
+// does not.
+const repeats = 4
+
 // lateness adds up by how much short sleeps took too long.
 func lateness(done <-chan struct{}) (sum time.Duration) {
 	const nap = time.Millisecond
