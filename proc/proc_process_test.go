@@ -249,6 +249,23 @@ func TestCannotStart(t *testing.T) {
 	}
 }
 
+// A life that was long enough is forgotten: the next restart is the first again.
+func TestBackoffReset(t *testing.T) {
+	b := manage(t, nil)
+	b.add(proc.Spec{Name: "loop", Command: sh("exit 1"), Restart: proc.OnFailure, MaxRestarts: 4,
+		Backoff: proc.Backoff{First: 2 * time.Millisecond, Factor: 3, Jitter: 0.01, Reset: time.Nanosecond}})
+	ok(t, b.StartAll(bg))
+	is(t, b.Wait(limit(t)), proc.ErrFailed)
+	if s := b.state("loop"); s.Restarts != 4 || s.InARow != 1 {
+		t.Errorf("%v, %d in a row", s, s.InARow)
+	}
+	for _, e := range b.events {
+		if e.Kind == proc.EventRestarting && e.Delay.Round(time.Millisecond) != 2*time.Millisecond {
+			t.Errorf("restarted after %v", e.Delay)
+		}
+	}
+}
+
 // A crash loop is slowed down, is visible, and is given up.
 func TestCrashLoop(t *testing.T) {
 	b := manage(t, nil)
