@@ -5,6 +5,7 @@ import (
 	"go/ast"
 	"go/token"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -36,8 +37,20 @@ func checkSuppressions(f file) (bad []string) {
 	return bad
 }
 
-// A skipped test says why: a call of Skip on t, b, f or tb has text.
+// A skipped test says why: a call of Skip on a parameter of a type of package testing has text, and so has a call on
+// what is called as they usually are.
 func checkSkips(f file) (bad []string) {
+	testers := map[string]bool{"t": true, "b": true, "f": true, "tb": true}
+	ast.Inspect(f.ast, func(n ast.Node) bool {
+		field, ok := n.(*ast.Field)
+		if !ok || !ofTesting(field.Type) {
+			return true
+		}
+		for _, name := range field.Names {
+			testers[name.Name] = true
+		}
+		return true
+	})
 	ast.Inspect(f.ast, func(n ast.Node) bool {
 		call, ok := n.(*ast.CallExpr)
 		if !ok {
@@ -47,7 +60,7 @@ func checkSkips(f file) (bad []string) {
 		if !ok {
 			return true
 		}
-		if x, ok := sel.X.(*ast.Ident); !ok || !strings.Contains(" t b f tb ", " "+x.Name+" ") {
+		if !isTester(sel.X, testers) {
 			return true
 		}
 		switch sel.Sel.Name {
@@ -63,6 +76,30 @@ func checkSkips(f file) (bad []string) {
 		return true
 	})
 	return bad
+}
+
+// isTester reports that e is one of names, or a field of such a name: h.t.
+func isTester(e ast.Expr, names map[string]bool) bool {
+	switch x := e.(type) {
+	case *ast.Ident:
+		return names[x.Name]
+	case *ast.SelectorExpr:
+		return names[x.Sel.Name]
+	}
+	return false
+}
+
+// ofTesting reports that a type is testing.T, B, F or TB, or a pointer to it.
+func ofTesting(e ast.Expr) bool {
+	if p, ok := e.(*ast.StarExpr); ok {
+		e = p.X
+	}
+	sel, ok := e.(*ast.SelectorExpr)
+	if !ok {
+		return false
+	}
+	x, ok := sel.X.(*ast.Ident)
+	return ok && x.Name == "testing" && slices.Contains([]string{"T", "B", "F", "TB"}, sel.Sel.Name)
 }
 
 func emptyText(e ast.Expr) bool {
@@ -111,6 +148,11 @@ func TestFileRules(t *testing.T) {
 		{"x_test.go", "package x\n\nfunc f() { t.Skip() }\n", "skips"},
 		{"x_test.go", "package x\n\nfunc f() { tb.Skipf(\" \") }\n", "skips"},
 		{"x_test.go", "package x\n\nfunc f() { b.SkipNow() }\n", "skips"},
+		{"x_test.go", "package x\n\nfunc f(tt *testing.T) { tt.SkipNow() }\n", "skips"},
+		{"x_test.go", "package x\n\nfunc f(a int, x testing.TB) { x.Skip() }\n", "skips"},
+		{"x_test.go", "package x\n\nvar _ = func(h *testing.B) { h.Skipf(\"\") }\n", "skips"},
+		{"x_test.go", "package x\n\ntype s struct { tester *testing.F }\nfunc (x s) f() { x.tester.SkipNow() }\n", "skips"},
+		{"x_test.go", "package x\n\nfunc f(tt *testing.T) { tt.Skip(\"one CPU\"); x.SkipNow() }\n", ""},
 		{"x_test.go", "package x\n\nfunc f() { t.Skip(\"one CPU\"); t.Skip(err); it.Skip() }\n", ""},
 	} {
 		f, err := parse(tt.path, []byte(tt.src))
