@@ -415,12 +415,15 @@ func TestKilledAnywhere(t *testing.T) {
 func TestEveryOperationHasAScenario(t *testing.T) {
 	const (
 		looks = "it reads, and changes nothing that is shared"
+		own   = "it changes nothing that is shared"
 		conn  = "it does what it does by methods of End"
 	)
 	killtest.CheckCovered(t, ".", map[string]string{
 		"pipe.*.String": looks, "pipe.Stats.String": looks, "pipe.End.Stats": looks, "pipe.StatsOf": looks, "pipe.End.Name": looks,
-		"pipe.End.MaxMessage": looks, "pipe.End.PeerDied": looks, "pipe.Addr.*": looks, "pipe.Listener.Addr": looks,
+		"pipe.End.MaxMessage": looks, "pipe.End.PeerDied": looks, "pipe.Addr.Network": looks, "pipe.Listener.Addr": looks,
 		"pipe.End.Drain": "it waits, and changes nothing that is shared", "pipe.End.Conn": looks,
-		"pipe.Conn.*": conn, "pipe.Listener.Accept": "it is AcceptEnd with another result",
+		"pipe.Conn.Read": conn, "pipe.Conn.Write": conn, "pipe.Conn.Close": conn, "pipe.Conn.CloseWrite": conn, "pipe.Conn.End": looks,
+		"pipe.Conn.LocalAddr": looks, "pipe.Conn.RemoteAddr": looks, "pipe.Conn.SetDeadline": own, "pipe.Conn.SetReadDeadline": own,
+		"pipe.Conn.SetWriteDeadline": own, "pipe.Listener.Accept": "it is AcceptEnd with another result",
 	}, killScenarios()...)
 }

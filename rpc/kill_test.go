@@ -208,7 +208,7 @@ func TestEveryOperationHasAScenario(t *testing.T) {
 		ends  = "it closes ends of pipes, and the listener (pipe/Close, pipe/Listener.Close), beside goroutines that take another way each time"
 	)
 	killtest.CheckCovered(t, ".", map[string]string{
-		"rpc.*.String": looks, "rpc.*.Stats": looks, "rpc.*.Service": looks, "rpc.Services": looks, "rpc.Error.*": own, "rpc.Handle": own,
+		"rpc.*.String": looks, "rpc.*.Stats": looks, "rpc.*.Service": looks, "rpc.Services": looks, "rpc.Error.Error": own, "rpc.Error.Is": own, "rpc.Handle": own,
 		"rpc.Server.Methods": own, "rpc.Server.Done": own, "rpc.Client.Methods": calls, "rpc.Client.CallJSON": calls, "rpc.*.Close": ends, "rpc.Server.Shutdown": ends,
 	}, scenarios()...)
 }

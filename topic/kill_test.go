@@ -539,6 +539,7 @@ func TestEveryOperationHasAScenario(t *testing.T) {
 		"topic.*.Stats": looks, "topic.*.String": looks, "topic.StatsOf": looks, "topic.*.Lag": looks, "topic.*.Name": looks,
 		"topic.*.Policy": looks, "topic.Raw.Type": looks, "topic.Raw.MaxMessage": looks, "topic.*.All": loops, "topic.*.OnMessage": loops,
 		"topic.Topic.*": typed, "topic.Publisher.*": typed, "topic.Subscription.*": typed,
+		"topic.Subscription.ReceiveInto": "it is Receive with memory of the caller's", "topic.*.Raw": looks,
 		"topic.Open": opens, "topic.OpenRaw": opens, "topic.CreateRaw": "it is Create of bytes",
 	}, scenarios()...)
 }

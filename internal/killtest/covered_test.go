@@ -39,21 +39,28 @@ func TestOperations(t *testing.T) {
 
 func TestUncovered(t *testing.T) {
 	ops := []string{"q.Raw.Get", "q.Raw.Len", "q.Raw.Put", "q.Raw.String"}
+	typed := []string{"q.New", "q.Queue.Len", "q.Queue.Put", "q.Raw.Len", "q.Raw.Put"}
 	put := Scenario{Name: "put", Covers: []string{"q.Raw.Put"}}
 	for _, c := range []struct {
+		ops       []string
 		exempt    map[string]string
 		scenarios []Scenario
 		want      []string
 	}{
-		{map[string]string{"q.Raw.Len": "reads", "q.*.String": "reads", "q.Raw.Get": "reads"}, []Scenario{put}, nil},
-		{map[string]string{"q.*": "all"}, []Scenario{put}, nil},
-		{map[string]string{"q.Raw.[GLS]*": "reads"}, nil, []string{"q.Raw.Put has no killtest scenario"}},
-		{map[string]string{"q.Raw.*": "reads", "q.Raw.Peek": "reads"}, nil, []string{"q.Raw.Peek matches no operation"}},
-		{map[string]string{"q.Raw.*": " "}, nil, []string{"gives no reason"}},
-		{map[string]string{"q.Raw.*": "reads", "q.Raw.Put": "reads"}, []Scenario{put}, []string{"covered as well"}},
-		{map[string]string{"q.Raw.*": "reads"}, []Scenario{{Name: "x", Covers: []string{"q.Raw.Pot"}}}, []string{"covers q.Raw.Pot"}},
+		{ops, map[string]string{"q.Raw.Len": "reads", "q.*.String": "reads", "q.Raw.Get": "reads"}, []Scenario{put}, nil},
+		{ops, map[string]string{"q.*.Len": "reads", "q.*.String": "reads", "q.*.Get": "reads"}, nil, []string{"q.Raw.Put has no killtest scenario"}},
+		{ops, map[string]string{"q.*.Len": "reads", "q.*.String": "reads", "q.*.Get": "reads", "q.Raw.Peek": "reads"}, []Scenario{put},
+			[]string{"q.Raw.Peek matches no operation"}},
+		{ops[2:3], map[string]string{"q.Raw.Put": " "}, nil, []string{"gives no reason"}},
+		{ops[2:3], map[string]string{"q.Raw.Put": "reads"}, []Scenario{put}, []string{"covered as well"}},
+		{ops[2:3], nil, []Scenario{put, {Name: "x", Covers: []string{"q.Raw.Pot"}}}, []string{"covers q.Raw.Pot"}},
+		{ops[:1], map[string]string{"q.Raw.*": "all"}, nil, []string{"q.Raw.Get has no killtest scenario"}},
+		{ops[:1], map[string]string{"q.Raw.[GLS]*": "reads"}, nil, []string{"q.Raw.Get has no killtest scenario"}},
+		{typed[:1], map[string]string{"q.N*": "birth"}, nil, []string{"q.New has no killtest scenario"}},
+		{typed[1:], map[string]string{"q.Queue.*": "typed", "q.Raw.Len": "reads"}, []Scenario{put}, nil},
+		{typed[1:4], map[string]string{"q.Queue.*": "typed", "q.Raw.Len": "reads"}, nil, []string{"q.Queue.Put has no killtest scenario"}},
 	} {
-		got := uncovered(ops, c.exempt, c.scenarios)
+		got := uncovered(c.ops, c.exempt, c.scenarios)
 		if len(got) != len(c.want) || len(got) == 1 && !strings.Contains(got[0], c.want[0]) {
 			t.Errorf("%v: %q, %q is wanted", c.exempt, got, c.want)
 		}
