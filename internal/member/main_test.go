@@ -2,8 +2,12 @@ package member
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
+	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/shiplap-ipc/shiplap/internal/leaktest"
@@ -27,8 +31,15 @@ func peer(base string) {
 		var t *Table
 		if t, err = Join(d); err == nil {
 			fmt.Println(t.Self())
-			bufio.NewReader(os.Stdin).ReadByte()
-			err = t.Leave()
+			in := bufio.NewReader(os.Stdin)
+			order, _ := in.ReadString('\n')
+			switch what, path, _ := strings.Cut(strings.TrimSpace(order), " "); what {
+			case "run": // a program whose exec hangs
+				_ = exec.Command(path).Run()
+			case "become":
+				err = syscall.Exec(path, []string{path}, os.Environ())
+			}
+			err = errors.Join(err, t.Leave())
 		}
 	}
 	if err != nil {
