@@ -274,6 +274,7 @@ func (s scene) scenario() killtest.Scenario {
 	if s.recover != nil {
 		k.Recover = &killtest.Recovery{Prepare: prepare(s.recover), Steps: deaths()}
 	}
+	k.Interrupt = s.interrupt(prepare)
 	return k
 }
 

@@ -12,9 +12,10 @@ import (
 	"time"
 
 	"github.com/shiplap-ipc/shiplap"
+	"github.com/shiplap-ipc/shiplap/internal/killtest"
 )
 
-var bg = context.Background()
+var bg = killtest.Background()
 
 func join(t testing.TB) *shiplap.Domain {
 	t.Helper()

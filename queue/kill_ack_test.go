@@ -93,6 +93,7 @@ func (s *ackScene) scenario() killtest.Scenario {
 	if s.recover != nil {
 		k.Recover = &killtest.Recovery{Prepare: like.prepare(s.recover), Steps: deaths()}
 	}
+	k.Interrupt = described{s.name, s.op, s.fill, noSide, like.prepare, s.check}.interrupt()
 	return k
 }
 

@@ -33,6 +33,7 @@ func now(op func(v *victim) error) operation {
 func produce(op func(v *victim, p *queue.RawProducer) error) operation {
 	return func(v *victim) (func() error, error) {
 		p, err := v.q.Producer(bg)
+		v.p = p
 		return func() error { return op(v, p) }, err
 	}
 }
@@ -40,6 +41,7 @@ func produce(op func(v *victim, p *queue.RawProducer) error) operation {
 func consume(op func(v *victim, c *queue.RawConsumer) error) operation {
 	return func(v *victim) (func() error, error) {
 		c, err := v.q.Consumer(bg)
+		v.c = c
 		return func() error { return op(v, c) }, err
 	}
 }
@@ -51,6 +53,7 @@ func reserved(op func(v *victim, p *queue.RawProducer) error) operation {
 		if err != nil {
 			return nil, err
 		}
+		v.p = p
 		b, err := p.Reserve(bg, 240)
 		copy(b, message(byVictim, v.s.lastLength()))
 		return func() error { return op(v, p) }, err
@@ -64,6 +67,7 @@ func peeked(op func(v *victim, c *queue.RawConsumer) error) operation {
 		if err != nil {
 			return nil, err
 		}
+		v.c = c
 		b, err := c.Peek(bg)
 		if err == nil && v.s.gets > 0 {
 			err = v.note(b)

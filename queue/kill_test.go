@@ -60,6 +60,8 @@ type victim struct {
 	took int // descriptor of the file that says what it took
 	buf  []byte
 	msgs [][]byte // to put
+	p    *queue.RawProducer
+	c    *queue.RawConsumer
 }
 
 func (s *scene) length() int {
@@ -458,6 +460,7 @@ func (s scene) scenario() killtest.Scenario {
 	if s.recover != nil {
 		k.Recover = &killtest.Recovery{Prepare: s.prepare(s.recover), Steps: deaths()}
 	}
+	k.Interrupt = described{s.name, s.op, s.fill, s.holds, s.prepare, s.check}.interrupt()
 	return k
 }
 

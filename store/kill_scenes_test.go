@@ -152,6 +152,7 @@ func scenes() []scene {
 		{name: "Set, between free blocks", setup: holes, op: setLarge, effect: largeEffect, recover: recover, again: recoverEffect},
 		{name: "Set, with a time", setup: has("a", 300), op: setTTL, effect: ttlEffect, recover: recover, again: recoverEffect, slow: true},
 		{name: "Set, others have expired", setup: all(has("a", 100), expire), op: setSame, effect: sameEffect},
+		{name: "Set, larger, others have expired", setup: twoToFree, op: setLarge, effect: largeEffect, slow: true},
 		{name: "Set, overflow", setup: fillsBucket("a"), op: setNew, effect: newEffect, recover: recover, again: recoverEffect},
 		{name: "Set, growing", opt: Options{MaxBytes: 128 << 10, first: 8 << 10},
 			setup: fillReserved, op: setLarge, effect: largeEffect, recover: recover, again: recoverEffect},
@@ -183,6 +184,7 @@ func scenes() []scene {
 			recover: without("b"), again: deletes("b")},
 		{name: "Delete, between free blocks", setup: holes, op: without("a"), effect: deletes("a"), recover: recover, again: recoverEffect},
 		{name: "Delete, overflow", setup: all(fillsBucket("a"), has("a", 100)), op: without("a"), effect: deletes("a"), recover: recover, again: recoverEffect},
+		{name: "Delete, others have expired", setup: twoToFree, op: without("a"), effect: deletes("a"), slow: true},
 		{name: "DeleteRev", covers: []string{"store.Store.DeleteRev"}, setup: has("a", 100), effect: deletes("a"), slow: true,
 			op: func(v *world) (func() error, error) {
 				e, err := v.st.Entry("a")

@@ -162,6 +162,7 @@ func (s scene) scenario() killtest.Scenario {
 	if s.recover != nil {
 		k.Recover = &killtest.Recovery{Prepare: s.prepare(s.recover), Steps: deaths()}
 	}
+	k.Interrupt = s.interrupt(s.prepare)
 	return k
 }
 
@@ -169,7 +170,7 @@ func (s scene) scenario() killtest.Scenario {
 func (w *world) outcomes(t *killtest.Trial) (all []content) {
 	all = []content{w.before}
 	step := func(e effect, done bool) {
-		if e == nil {
+		if e == nil || t.Failed() {
 			return
 		}
 		var next []content
@@ -260,6 +261,10 @@ func (w *world) check(t *killtest.Trial) error {
 			return err
 		}
 	}
+	return w.common(t)
+}
+
+func (w *world) common(t *killtest.Trial) error {
 	possible := w.outcomes(t)
 	if err := w.isOneOf(possible); err != nil {
 		return fmt.Errorf("before anybody repairs: %w", err)

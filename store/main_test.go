@@ -1,7 +1,6 @@
 package store
 
 import (
-	"context"
 	"errors"
 	"testing"
 
@@ -18,7 +17,7 @@ func TestMain(m *testing.M) {
 	leaktest.Main(m)
 }
 
-var bg = context.Background()
+var bg = killtest.Background()
 
 // roles of peers stand beside their tests.
 var roles = peertest.Roles[int]{}

@@ -51,3 +51,16 @@ func (t *tracee) pokeUser(offset uintptr, value uint64) error {
 	_, err := unix.PtracePokeUser(t.pid, offset, binary.LittleEndian.AppendUint64(nil, value))
 	return err
 }
+
+// syscallArgs returns number and arguments of the system call that the thread is about to make.
+func (t *tracee) syscallArgs() (nr uint64, args [4]uint64) {
+	return t.regs.Rax, [4]uint64{t.regs.Rdi, t.regs.Rsi, t.regs.Rdx, t.regs.R10}
+}
+
+// failCall lets the thread believe that it has made the system call, and that it failed.
+func (t *tracee) failCall(errno int) error {
+	t.regs.Rip += 2
+	t.regs.Rax = uint64(-int64(errno))
+	t.cpu.pc = t.regs.Rip
+	return unix.PtraceSetRegs(t.pid, &t.regs)
+}

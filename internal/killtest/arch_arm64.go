@@ -40,3 +40,16 @@ func entersKernel(code []byte) bool {
 const hasBreakpoints = false
 
 func (t *tracee) setBreakpoint(uint64) error { return errors.ErrUnsupported }
+
+// syscallArgs returns number and arguments of the system call that the thread is about to make.
+func (t *tracee) syscallArgs() (nr uint64, args [4]uint64) {
+	return t.regs.Regs[8], [4]uint64(t.regs.Regs[:4])
+}
+
+// failCall lets the thread believe that it has made the system call, and that it failed.
+func (t *tracee) failCall(errno int) error {
+	t.regs.Pc += 4
+	t.regs.Regs[0] = uint64(-int64(errno))
+	t.cpu.pc = t.regs.Pc
+	return unix.PtraceSetRegs(t.pid, &t.regs)
+}

@@ -17,7 +17,7 @@ import (
 // Explore performs the trials of a scenario and returns what they covered and found. Run reports that to a test;
 // Explore is for tests that expect violations. The error is about the scenario itself: it cannot be performed.
 func Explore(s Scenario, opt Options) (Result, error) {
-	if err := s.validate(); err != nil {
+	if err := s.validate(opt.Interrupt); err != nil {
 		return Result{}, err
 	}
 	im, err := loadImage()
@@ -33,7 +33,12 @@ func Explore(s Scenario, opt Options) (Result, error) {
 	e := &explorer{s: &s, opt: opt, im: im, base: base, stall: make(chan string, 1)}
 	e.res = Result{Scenario: s.Name, Covers: s.Covers, Stride: 1, EffectStride: 1, Workers: opt.Workers}
 	start := time.Now()
-	err = e.run()
+	if opt.Interrupt {
+		e.res.Interrupted = &Interrupted{}
+		err = e.interruptAnywhere()
+	} else {
+		err = e.run()
+	}
 	e.res.Elapsed = time.Since(start)
 	if n := e.res.Trials(); n > 0 {
 		e.res.PerTrial = e.busy / time.Duration(n)
@@ -58,7 +63,9 @@ type explorer struct {
 }
 
 func (o Options) withDefaults(s *Scenario) Options {
-	if !o.Kill && !o.Pause && !o.Recover {
+	if o.Interrupt {
+		o.Kill, o.Pause, o.Recover = false, false, false
+	} else if !o.Kill && !o.Pause && !o.Recover {
 		o.Kill, o.Pause, o.Recover = true, true, true
 	}
 	o.Pause = o.Pause && s.While != nil
@@ -298,8 +305,8 @@ func (e *explorer) try(points []point) error {
 				e.repeat(points[i].mode, time.Since(start))
 				continue
 			}
-			again := o.drifted && o.violation == nil && attempt < attempts
-			if !e.note(points[i].mode, o, time.Since(start), again) {
+			again := o.drifted && o.violation == nil && points[i].mode != Interrupt && attempt < attempts
+			if !e.note(points[i], o, time.Since(start), again) {
 				return
 			}
 		}
@@ -322,11 +329,15 @@ func (e *explorer) repeat(m Mode, spent time.Duration) {
 }
 
 // note counts a trial. It reports whether to make another one of the same point, if that would help.
-func (e *explorer) note(m Mode, o outcome, spent time.Duration, again bool) bool {
+func (e *explorer) note(p point, o outcome, spent time.Duration, again bool) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.busy += spent
-	e.res.add(m)
+	if p.mode == Interrupt {
+		e.res.Interrupted.add(p.kind, p.grab != nil, o.moot)
+	} else {
+		e.res.add(p.mode)
+	}
 	if o.violation != nil {
 		e.res.violate(*o.violation)
 	}

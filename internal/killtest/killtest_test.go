@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-func TestMain(m *testing.M) { Main(m, toys...) }
+func TestMain(m *testing.M) { Main(m, append(toys, interruptToys...)...) }
 
 func explore(t *testing.T, s Scenario, opt Options) Result {
 	t.Helper()

@@ -12,6 +12,8 @@ type trace struct {
 	at       []place // the instruction that step k executes; 0 outside of the binary
 	effects  []int   // the steps that others can see, ascending
 	syscalls int
+	calls    []call // those that may fail
+	waits    bool   // the last step never ended
 
 	occurrence []int32 // how often at[k] was executed before
 	anchor     []int32 // where to set the breakpoint to get to step k; -1: step all the way
@@ -39,7 +41,15 @@ func record(t *tracee, maxSteps int, hot map[pageKey]bool) (*trace, error) {
 		syscalls := t.syscalls
 		tr.at = append(tr.at, t.here())
 		visible = append(visible, false)
-		if err := t.step(); err != nil {
+		if t.entersKernel() {
+			if errnos := t.failures(); len(errnos) > 0 {
+				tr.calls = append(tr.calls, call{t.steps, errnos})
+			}
+		}
+		if err := t.step(); err == errAsleep {
+			visible[t.steps] = true
+			break
+		} else if err != nil {
 			return nil, err
 		}
 		if t.syscalls == syscalls {
@@ -52,6 +62,7 @@ func record(t *tracee, maxSteps int, hot map[pageKey]bool) (*trace, error) {
 			return nil, err
 		}
 	}
+	tr.waits = !t.done
 	mark(min(w.compareAll(), len(visible))) // since the last look
 	for k, v := range visible {
 		if v {
@@ -87,7 +98,7 @@ func learn(t *tracee, hot map[pageKey]bool) error {
 			w.heatUsed(a)
 		}
 	}
-	return t.leave()
+	return nil
 }
 
 // chooseAnchors finds the cheapest way to each step: one single step from the one before, or a breakpoint on its

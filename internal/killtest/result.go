@@ -11,8 +11,9 @@ type Result struct {
 	Syscalls     int // of them, those that enter the kernel
 	Effects      int // of them, those that others can see: system calls, and stores that change shared memory
 
-	Kills, Pauses, RecoverKills int // trials
-	Deaths, States              int // Recover trials: where the first victim died; the states that it can leave
+	Kills, Pauses, RecoverKills int          // trials
+	Interrupted                 *Interrupted `json:",omitempty"` // in a run of mode Interrupt
+	Deaths, States              int          // Recover trials: where the first victim died; the states that it can leave
 
 	// Of the steps that are not next to an effect, every Stride-th was a trial; 1 means every instruction. It is
 	// the largest stride of the modes that ran. EffectStride is 1 unless the effects were thinned too.
@@ -29,7 +30,7 @@ type Result struct {
 }
 
 // Trials is the number of all trials.
-func (r Result) Trials() int { return r.Kills + r.Pauses + r.RecoverKills }
+func (r Result) Trials() int { return r.Kills + r.Pauses + r.RecoverKills + r.Interrupted.Trials() }
 
 func (r *Result) add(m Mode) {
 	switch m {

@@ -33,6 +33,14 @@ func Run(t *testing.T, s Scenario, opt Options) Result {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if opt.Interrupt {
+		t.Logf("%s: %d instructions, %d system calls, %d effects; %v; %d drifted; %v, %v a trial", s.Name, res.Instructions, res.Syscalls,
+			res.Effects, res.Interrupted, res.Drifted, res.Elapsed.Round(time.Millisecond), res.PerTrial.Round(10*time.Microsecond))
+		if err := coverage.Add(res); err != nil {
+			t.Errorf("coverage file: %v", err)
+		}
+		return res
+	}
 	t.Logf("%s: %d instructions, %d system calls, %d effects; %d kills, %d pauses, %d recoverer kills (%d deaths, %d states); "+
 		"stride %d, effects %d; %d drifted, %d repeated; %v, %v a trial, %d workers",
 		s.Name, res.Instructions, res.Syscalls, res.Effects, res.Kills, res.Pauses, res.RecoverKills, res.Deaths, res.States,

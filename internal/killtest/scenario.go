@@ -34,6 +34,9 @@ type Scenario struct {
 	// Recover describes the process that repairs, to be killed as well. Nil: no Recover trials.
 	Recover *Recovery
 
+	// Interrupt describes what happens when the operation is not killed but disturbed. Nil: no Interrupt trials.
+	Interrupt *Interruption
+
 	MaxSteps int // an operation with more steps than this is an error; 0: 2,000,000
 }
 
@@ -51,6 +54,11 @@ type Recovery struct {
 type Victim struct {
 	Dir string // the directory of the trial
 	Arg string // what Setup put into Trial.Arg
+
+	// In Interrupt trials Prepare says what a victim does beside the operation.
+	Close func() error // closes the handle while the operation is in progress; nil: it is not closed
+	Undo  func() error // gives back what an operation that went well has left in the victim's hands
+	Leave func() error // closes everything
 }
 
 // Trial is one death (or pause), seen from the survivors' side.
@@ -60,6 +68,8 @@ type Trial struct {
 	Mode Mode
 	Step int  // instructions executed by the victim of the operation, and of the call to it
 	Done bool // the operation had completed
+
+	Err error // in Interrupt trials: what the operation returned
 
 	RecoverStep int  // in Recover trials: the same of the second victim
 	RecoverDone bool // in Recover trials: the second victim had completed
@@ -77,6 +87,7 @@ const (
 // Options of a run. The zero value runs every mode that the scenario supports with the default budget.
 type Options struct {
 	Kill, Pause, Recover bool // which modes; none set: all that the scenario describes
+	Interrupt            bool // this mode, and no other: its victims are of another kind
 
 	Stride  int           // 0: the smallest that fits the budget; 1: every instruction
 	Phase   int           // of the stride; 0: see the package documentation
@@ -96,12 +107,16 @@ type Violation struct {
 	Step        int
 	Done        bool
 	RecoverStep int
+	How         string   // in Interrupt trials
 	Where       []string // function and line where the (last) victim stopped, innermost first
 	Err         error
 }
 
 func (v Violation) String() string {
 	at := fmt.Sprintf("%s at step %d", v.Mode, v.Step)
+	if v.How != "" {
+		at = fmt.Sprintf("%s at step %d", v.How, v.Step)
+	}
 	if v.Done {
 		at += " (completed)"
 	}
@@ -115,7 +130,7 @@ func (v Violation) String() string {
 	return s
 }
 
-func (s *Scenario) validate() error {
+func (s *Scenario) validate(interrupt bool) error {
 	switch {
 	case s.Name == "":
 		return errors.New("scenario without a name")
@@ -123,6 +138,8 @@ func (s *Scenario) validate() error {
 		return fmt.Errorf("scenario %s: Prepare and Check are required", s.Name)
 	case s.Recover != nil && s.Recover.Prepare == nil:
 		return fmt.Errorf("scenario %s: Recover without Prepare", s.Name)
+	case interrupt && s.Interrupt == nil:
+		return fmt.Errorf("scenario %s: it has no Interrupt", s.Name)
 	}
 	return nil
 }

@@ -262,3 +262,16 @@ func failing(name string, op func() error) Scenario {
 		Check:   func(*Trial, any) error { return nil },
 	}
 }
+
+// openBoth has a fault.
+func openBoth(a, b string) error {
+	f, err := os.Open(a)
+	if err != nil {
+		return err
+	}
+	g, err := os.Open(b)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Close(), g.Close())
+}

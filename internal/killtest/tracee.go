@@ -36,11 +36,18 @@ type tracee struct {
 	done     bool // stopped at the second marker
 	gone     bool // reaped
 
+	waits    bool // the operation may wait for ever: say so
+	asleep   bool // that is what it does: the main thread runs
 	timeout  time.Duration
 	watchdog *time.Timer
 	expired  atomic.Bool
 	held     atomic.Bool // frozen is in use
 }
+
+// errAsleep says that the main thread is in a system call that does not return.
+var errAsleep = errors.New("the operation waits")
+
+const asleepAfter = 30 * time.Millisecond
 
 // exitError is the end of a victim that nobody asked for.
 type exitError struct {
@@ -115,7 +122,7 @@ func (t *tracee) wait(sure bool) (unix.Signal, error) {
 			return 0, &exitError{expired: true}
 		}
 		flags := unix.WALL
-		if !sure && len(t.frozen) > 0 {
+		if !sure && (len(t.frozen) > 0 || t.waits) {
 			flags |= unix.WNOHANG
 			unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0) //nolint:errcheck // it cannot fail
 		}
@@ -131,6 +138,10 @@ func (t *tracee) wait(sure bool) (unix.Signal, error) {
 			}
 			if time.Since(since) > 5*time.Millisecond {
 				t.thaw()
+			}
+			if t.waits && time.Since(since) > asleepAfter {
+				t.asleep = true
+				return 0, errAsleep
 			}
 			unix.Nanosleep(&unix.Timespec{Nsec: 20_000}, nil) //nolint:errcheck // sooner is fine
 		case ws.Stopped():

@@ -49,6 +49,9 @@ func RunVictim(scenarios ...Scenario) {
 	}
 	for _, s := range scenarios {
 		if s.Name == name {
+			if os.Getenv(envInterrupt) != "" {
+				performInterrupted(s)
+			}
 			perform(s)
 		}
 	}

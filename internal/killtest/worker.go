@@ -36,6 +36,7 @@ type worker struct {
 // point is where a trial ends.
 type point struct {
 	mode   Mode
+	manner // in Interrupt trials
 	k      int
 	first  *trace // of the victim
 	k2     int
@@ -45,6 +46,7 @@ type point struct {
 // outcome of a trial.
 type outcome struct {
 	drifted   bool
+	moot      bool // of an interruption: the operation never came to where it should have been interrupted
 	violation *Violation
 }
 
@@ -78,8 +80,13 @@ func newWorker(s *Scenario, opt Options, im *image, base string, n int) (*worker
 	}
 	w.env = append(environ("GODEBUG", "GOGC", "GOMAXPROCS", "GOTRACEBACK"),
 		"GODEBUG="+os.Getenv("GODEBUG")+",asyncpreemptoff=1",
-		"GOGC=off", "GOMAXPROCS=1", "GOTRACEBACK=single",
-		envVictim+"="+s.Name, envDir+"="+w.dir)
+		"GOGC=off", "GOTRACEBACK=single", envVictim+"="+s.Name, envDir+"="+w.dir)
+	if opt.Interrupt {
+		// One goroutine stands still in the middle, and another closes the handle.
+		w.env = append(w.env, "GOMAXPROCS=2", envInterrupt+"=1")
+	} else {
+		w.env = append(w.env, "GOMAXPROCS=1")
+	}
 	return w, nil
 }
 
@@ -97,13 +104,13 @@ func (w *worker) close() {
 }
 
 // start runs a victim up to the start of its operation.
-func (w *worker) start(r role, t *Trial) (*tracee, error) {
+func (w *worker) start(r role, t *Trial, more ...*os.File) (*tracee, error) {
 	if err := w.output.Truncate(0); err != nil {
 		return nil, err
 	}
 	attr := &os.ProcAttr{
 		Env:   append(slices.Clip(w.env), envRole+"="+string(r), envArg+"="+t.Arg),
-		Files: []*os.File{w.stdin, w.output, w.output},
+		Files: append([]*os.File{w.stdin, w.output, w.output}, more...),
 	}
 	v, err := start(w.im, attr, &w.home, &w.pin, w.opt.Timeout)
 	var exit *exitError
@@ -171,19 +178,26 @@ func (w *worker) learn(hot map[pageKey]bool) error {
 		return err
 	}
 	defer v.kill()
-	if err := learn(v, hot); err != nil {
+	if err = learn(v, hot); err == nil {
+		err = v.leave()
+	}
+	if err != nil {
 		return fmt.Errorf("the %s: %w", roleFirst, w.explain(err))
 	}
 	return nil
 }
 
 // stopAt starts a victim and stops it at step k.
-func (w *worker) stopAt(r role, t *Trial, tr *trace, k int) (v *tracee, same bool, err error) {
-	v, err = w.start(r, t)
+func (w *worker) stopAt(r role, t *Trial, tr *trace, k int, more ...*os.File) (v *tracee, same bool, err error) {
+	v, err = w.start(r, t, more...)
 	if err != nil {
 		return nil, false, err
 	}
+	v.waits = tr.waits
 	same, err = tr.position(v, k, hasBreakpoints && !w.opt.NoBreakpoints)
+	if errors.Is(err, errAsleep) { // it waits earlier than it did when it was recorded
+		return v, false, nil
+	}
 	if err != nil {
 		v.kill()
 		return nil, false, w.explain(err)
@@ -218,6 +232,9 @@ func (w *worker) stepping() *worker {
 
 // trial performs one trial. An error means that it did not take place.
 func (w *worker) trial(p point) (o outcome, err error) {
+	if p.mode == Interrupt {
+		return w.interrupt(p)
+	}
 	t := &Trial{Dir: w.dir, Mode: p.mode}
 	state, err := w.setup(t)
 	if err != nil {
@@ -234,7 +251,10 @@ func (w *worker) trial(p point) (o outcome, err error) {
 	stack := v.stack()
 	violated := func(what string, err error) {
 		if err != nil && o.violation == nil {
-			o.violation = &Violation{p.mode, t.Step, t.Done, t.RecoverStep, describe(stack), fmt.Errorf("%s: %w", what, err)}
+			o.violation = &Violation{
+				Mode: p.mode, Step: t.Step, Done: t.Done, RecoverStep: t.RecoverStep,
+				Where: describe(stack), Err: fmt.Errorf("%s: %w", what, err),
+			}
 		}
 	}
 	switch p.mode {
