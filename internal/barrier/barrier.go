@@ -185,6 +185,8 @@ func (b *Barrier) arrive() (uint64, error) {
 		if b.round.CAS(v, next) {
 			if n == 0 || n+1 == b.parties { // the first, because the last one of the round before may have died on the way
 				b.opened.WakeAll()
+			} else {
+				b.opened.Wake(1) // one of those who sleep looks who is there, so that our death is noticed at once
 			}
 			return v, nil
 		}

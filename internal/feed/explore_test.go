@@ -54,8 +54,8 @@ func newFeed(overwrite bool) *aFeed {
 
 type nobody struct{}
 
-func (nobody) Self() uint32                        { return 99 }
-func (nobody) Dead(t uint32) bool                  { return t != 99 }
+func (nobody) Self() uint32                { return 99 }
+func (nobody) Dead(t uint32) bool          { return t != 99 }
 func (nobody) Watch(uint32, func()) func() { return func() {} }
 
 type anyOwners interface {
