@@ -43,7 +43,7 @@ func TestJoinBesideOneWhoRemoves(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-	case <-time.After(3 * time.Second):
+	case <-time.After(20 * time.Second):
 		t.Error("it does not join")
 		f.Close() // lets it go on
 		<-done

@@ -110,7 +110,7 @@ func waiterTold(t *killtest.Trial, state any) error {
 		if err != io.EOF && !errors.Is(err, shiplap.ErrPeerGone) {
 			return fmt.Errorf("receive: %w", err)
 		}
-	case <-time.After(5 * time.Second):
+	case <-time.After(10 * time.Second):
 		return errors.New("B is gone, and who waits for it is not told")
 	}
 	return goesOn(w, 0, 0)
@@ -136,7 +136,7 @@ func onDomain(op func(d *shiplap.Domain) error) func(*killtest.Victim) (func() e
 }
 
 // shortly allows for what the kernel needs to tell of a death, and for a busy machine.
-func shortly() (context.Context, context.CancelFunc) { return context.WithTimeout(bg, 2*time.Second) }
+func shortly() (context.Context, context.CancelFunc) { return context.WithTimeout(bg, 10*time.Second) }
 
 func completed(t *killtest.Trial) bool { return t.Done || t.Mode == killtest.Pause }
 

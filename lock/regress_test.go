@@ -54,7 +54,7 @@ func TestTryAcquireGuarded(t *testing.T) {
 	select {
 	case err := <-done:
 		is(t, err, shiplap.ErrBusy)
-	case <-time.After(5 * time.Second):
+	case <-time.After(20 * time.Second):
 		t.Error("it waits")
 	}
 	s.guard.Unlock()

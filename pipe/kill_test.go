@@ -107,7 +107,7 @@ func onDomain(op func(d *shiplap.Domain) error) func(*killtest.Victim) (func() e
 }
 
 // soon allows for what the kernel needs to tell of a death, and for a busy machine.
-func soon() (context.Context, context.CancelFunc) { return context.WithTimeout(bg, 2*time.Second) }
+func soon() (context.Context, context.CancelFunc) { return context.WithTimeout(bg, 10*time.Second) }
 
 // endGone: A gets what B sent, whole or not at all, then io.EOF; when A is closed too, the pipe is gone.
 func endGone(sent string, ends bool) func(t *killtest.Trial, state any) error {

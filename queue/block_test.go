@@ -123,47 +123,47 @@ func fullProducer(t *testing.T, q *queue.Raw) *queue.RawProducer {
 func eachBlocking(t *testing.T, want error, end func(d *shiplap.Domain, q *queue.Raw, cancel func(), close func() error) error) {
 	for _, b := range blocking {
 		t.Run(b.name, func(t *testing.T) {
-			d, q := raw(t, &queue.Options{Capacity: 4096, Ack: b.ack, Wait: shiplap.WaitSleep})
-			call, closeHandle := b.prepare(t, q)
-			other, err := queue.OpenRaw(d, "q", nil)
-			ok(t, err)
-			defer other.Close()
-			switch b.taken {
-			case putting:
-				_, err = other.Producer(bg)
-			case taking:
-				_, err = other.Consumer(bg)
-			}
-			ok(t, err)
-			ctx, cancel := context.WithCancel(bg)
-			defer cancel()
-			done := make(chan error, 1)
-			go func() { done <- call(ctx) }()
-			time.Sleep(20 * time.Millisecond)
-			select {
-			case err := <-done:
-				t.Fatalf("it does not wait: %v", err)
-			default:
-			}
-			begin := time.Now()
-			ok(t, end(d, q, cancel, closeHandle))
-			select {
-			case err := <-done:
-				spent := time.Since(begin)
-				is(t, "the call", err, want)
-				if spent > 300*time.Millisecond {
-					t.Errorf("it returned after %v", spent)
+			onTime(t, 300*time.Millisecond, func() time.Duration {
+				d, q := raw(t, &queue.Options{Capacity: 4096, Ack: b.ack, Wait: shiplap.WaitSleep})
+				call, closeHandle := b.prepare(t, q)
+				other, err := queue.OpenRaw(d, "q", nil)
+				ok(t, err)
+				defer other.Close()
+				switch b.taken {
+				case putting:
+					_, err = other.Producer(bg)
+				case taking:
+					_, err = other.Consumer(bg)
 				}
-			case <-time.After(10 * time.Second):
-				t.Fatal("it still waits")
-			}
-			locks, err := d.Locks("")
-			ok(t, err)
-			for _, l := range locks {
-				if len(l.Waiters) > 0 {
-					t.Errorf("lock %s has waiters: %v", l.Lock, l.Waiters)
+				ok(t, err)
+				ctx, cancel := context.WithCancel(bg)
+				defer cancel()
+				done := make(chan error, 1)
+				go func() { done <- call(ctx) }()
+				time.Sleep(20 * time.Millisecond)
+				select {
+				case err := <-done:
+					t.Fatalf("it does not wait: %v", err)
+				default:
 				}
-			}
+				begin, spent := time.Now(), time.Duration(0)
+				ok(t, end(d, q, cancel, closeHandle))
+				select {
+				case err := <-done:
+					spent = time.Since(begin)
+					is(t, "the call", err, want)
+				case <-time.After(10 * time.Second):
+					t.Fatal("it still waits")
+				}
+				locks, err := d.Locks("")
+				ok(t, err)
+				for _, l := range locks {
+					if len(l.Waiters) > 0 {
+						t.Errorf("lock %s has waiters: %v", l.Lock, l.Waiters)
+					}
+				}
+				return spent
+			})
 		})
 	}
 }

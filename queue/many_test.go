@@ -47,7 +47,7 @@ func TestTenThousandBlocked(t *testing.T) {
 		select {
 		case err := <-done:
 			ok(t, err)
-		case <-time.After(5 * time.Second):
+		case <-time.After(20 * time.Second):
 			t.Fatalf("queue %d: nobody wakes", i)
 		}
 	}
