@@ -114,8 +114,7 @@ func (d *deadline) set(t time.Time) {
 	}
 	d.ctx, d.cancel = nil, nil
 	if t.IsZero() {
-		// Calls that wait now run without a context that could be cancelled, or were just told.
-		t = time.Now().Add(1 << 62)
+		return // current makes a context, without a timer, for the next call
 	}
 	parent, cancel := context.WithCancelCause(context.Background())
 	ctx, stop := context.WithDeadlineCause(parent, t, os.ErrDeadlineExceeded)

@@ -101,6 +101,19 @@ func (e *End) peerGone(c *wait.Call) error {
 	return nil
 }
 
+// taken reports whether the other end was taken, at any time.
+func (e *End) taken() (yes bool) {
+	if e.enter() != nil {
+		return false
+	}
+	defer e.obj.Gate.Leave()
+	_ = object.Guarded(func() error {
+		yes = e.obj.Ctl.U32(offOpened).Load()&(1<<e.side.other()) != 0
+		return nil
+	})
+	return yes
+}
+
 // PeerDied reports whether the process at the other end died without closing it.
 func (e *End) PeerDied() bool {
 	if e.enter() != nil {
@@ -109,8 +122,9 @@ func (e *End) PeerDied() bool {
 	defer e.obj.Gate.Leave()
 	died := false
 	_ = object.Guarded(func() error {
-		peer := e.side.other()
-		died = e.obj.Ctl.U32(offStates+4*peer.out()).Load()&ring.Closed == 0 && e.peerGone(nil) != nil
+		state := e.obj.Ctl.U32(offStates + 4*e.side.in())
+		// It may close while we ask who owns its lock. It says so first, and gives the lock back afterwards.
+		died = state.Load()&ring.Closed == 0 && e.peerGone(nil) != nil && state.Load()&ring.Closed == 0
 		return nil
 	})
 	return died

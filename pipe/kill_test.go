@@ -420,7 +420,7 @@ func TestEveryOperationHasAScenario(t *testing.T) {
 	)
 	killtest.CheckCovered(t, ".", map[string]string{
 		"pipe.*.String": looks, "pipe.Stats.String": looks, "pipe.End.Stats": looks, "pipe.StatsOf": looks, "pipe.End.Name": looks,
-		"pipe.End.MaxMessage": looks, "pipe.End.PeerDied": looks, "pipe.Addr.Network": looks, "pipe.Listener.Addr": looks,
+		"pipe.End.MaxMessage": looks, "pipe.End.PeerDied": looks, "pipe.Addr.Network": looks, "pipe.Listener.Addr": looks, "pipe.Listener.Err": looks,
 		"pipe.End.Drain": "it waits, and changes nothing that is shared", "pipe.End.Conn": looks,
 		"pipe.Conn.Read": conn, "pipe.Conn.Write": conn, "pipe.Conn.Close": conn, "pipe.Conn.CloseWrite": conn, "pipe.Conn.End": looks,
 		"pipe.Conn.LocalAddr": looks, "pipe.Conn.RemoteAddr": looks, "pipe.Conn.SetDeadline": own, "pipe.Conn.SetReadDeadline": own,

@@ -1,14 +1,13 @@
 package pipe
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net"
 	"reflect"
-	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/shiplap-ipc/shiplap"
 	"github.com/shiplap-ipc/shiplap/internal/errs"
@@ -21,12 +20,16 @@ import (
 
 // Listener accepts pipes that other processes dial. It is a net.Listener.
 type Listener struct {
-	obj  *object.Object
-	opt  *Options
-	ring *ring.Ring
-	mu   sync.Mutex // one Accept at a time is taking a name
-	c    ring.Consumer
-	once sync.Once
+	obj     *object.Object
+	opt     *Options
+	ring    *ring.Ring
+	closed  atomic.Bool
+	closing chan struct{}         // closed when closed is set
+	cause   atomic.Pointer[error] // why it closed by itself
+
+	turn  turn // of the goroutine that takes names; the rest belongs to it
+	c     ring.Consumer
+	short shortage
 }
 
 var _ net.Listener = (*Listener)(nil)
@@ -49,7 +52,8 @@ func Listen(d *shiplap.Domain, name string, opt *Options) (*Listener, error) {
 		if err != nil {
 			return nil, err
 		}
-		l := &Listener{obj: o, opt: opt, ring: listenerView(o)}
+		l := &Listener{obj: o, opt: opt, ring: listenerView(o), closing: make(chan struct{})}
+		l.turn.init()
 		err = object.Guarded(func() error {
 			if ok, _ := l.ring.ConsumerLock.TryLock(); !ok {
 				return fmt.Errorf("%w: another process listens there", errs.ErrExist)
@@ -90,144 +94,97 @@ func listenerView(o *object.Object) *ring.Ring {
 	})
 }
 
-// Accept waits for the next pipe that somebody dials; net.ErrClosed after Close.
-func (l *Listener) Accept() (net.Conn, error) {
-	e, err := l.AcceptEnd(context.Background())
-	if err != nil {
-		if errors.Is(err, errs.ErrClosed) {
-			err = net.ErrClosed
-		}
-		return nil, &net.OpError{Op: "accept", Net: "shiplap", Addr: l.Addr(), Err: err}
-	}
-	return e.Conn(), nil
-}
-
-// AcceptEnd is Accept for messages, and with a context.
-func (l *Listener) AcceptEnd(ctx context.Context) (*End, error) {
-	for {
-		name, err := l.next(ctx)
-		if err != nil {
-			return nil, err
-		}
-		e, err := open(l.obj.Space, name, l.opt)
-		switch {
-		case err == nil:
-			return e, nil
-		case errors.Is(err, fs.ErrNotExist), errors.Is(err, errs.ErrClosed), errors.Is(err, errs.ErrBusy), errors.Is(err, errs.ErrName):
-			continue // the caller gave up meanwhile, or somebody put nonsense into the ring
-		}
-		// Out of descriptors or memory, say. The caller must not wait for ever.
-		return nil, errors.Join(err, l.obj.Space.Remove(ctx, name))
-	}
-}
-
-func (l *Listener) next(ctx context.Context) (name string, err error) {
-	if !l.obj.Gate.Enter() {
-		return "", fmt.Errorf("listener %q: %w", l.obj.Name, errs.ErrClosed)
-	}
-	defer l.obj.Gate.Leave()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	err = object.Guarded(func() error {
-		b, err := l.c.Get(ctx, nil)
-		name = string(b)
-		return err
-	})
-	if err != nil {
-		return "", fmt.Errorf("listener %q: %w", l.obj.Name, l.obj.Explain(err))
-	}
-	return name, nil
-}
-
 // Addr is the name of the listener.
 func (l *Listener) Addr() net.Addr { return Addr(l.obj.Name) }
 
 // String names the listener.
 func (l *Listener) String() string { return fmt.Sprintf("listener %q", l.obj.Name) }
 
-// Close ends listening. Pipes that were dialled and not accepted end; those accepted stay.
-func (l *Listener) Close() error {
-	err := errs.ErrClosed
-	l.once.Do(func() { err = l.close() })
-	return err
+// Err is why the listener closed by itself: its ring is damaged or was removed. It is nil if it did not.
+func (l *Listener) Err() error {
+	if p := l.cause.Load(); p != nil {
+		return *p
+	}
+	return nil
 }
 
-func (l *Listener) close() error {
+// Close ends listening. Pipes that were dialled and not accepted end; those accepted stay.
+func (l *Listener) Close() error {
+	if !l.shut() {
+		return errs.ErrClosed
+	}
+	_ = l.turn.take(noEnd)
+	defer l.turn.give()
+	return l.finish()
+}
+
+// shut ends all waits. It reports whether it was this call that closed the listener.
+func (l *Listener) shut() bool {
+	if !l.closed.CompareAndSwap(false, true) {
+		return false
+	}
+	close(l.closing)
 	l.obj.Sess.Interrupt(errs.ErrClosed)
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	return true
+}
+
+// drainMost bounds how long a closing listener waits for a process that is in the middle of dialling. If that
+// process was stopped there, it ends its pipe itself when it goes on: see Dial.
+const drainMost = 100 * time.Millisecond
+
+// finish closes the ring and ends what was dialled and not accepted, for the holder of the turn. The
+// listener's own memory and descriptor go first: where there is a shortage of these, they are what the pipes
+// are opened with.
+func (l *Listener) finish() error {
+	s := l.obj.Space
+	if err := s.Retain(); err != nil {
+		return err
+	}
+	defer s.Release()
+	var names []string
 	err := object.Guarded(func() error {
 		l.ring.Close()
-		for {
-			b, err := l.c.TryGet(nil)
-			if err != nil {
-				break
-			}
-			if e, err := open(l.obj.Space, string(b), l.opt); err == nil {
-				e.Close()
-			}
-		}
+		names = l.drain()
 		l.ring.ConsumerLock.UnlockLong()
 		return nil
 	})
 	if e := l.obj.Remove(); e != nil && !errors.Is(e, fs.ErrNotExist) {
 		err = errors.Join(err, e)
 	}
-	return errors.Join(err, l.obj.Close())
+	err = errors.Join(err, l.obj.Close())
+	patience := time.Now().Add(refuseMost)
+	for _, name := range names {
+		var short shortage
+		e, why := takeDialled(s, name, l.opt)
+		for scarce(why) && time.Now().Before(patience) {
+			short.begin(why)
+			time.Sleep(short.pause)
+			e, why = takeDialled(s, name, l.opt)
+		}
+		if why == nil {
+			_ = e.Close() // there is nobody to tell
+		}
+	}
+	return err
 }
 
-var dialled atomic.Uint64
+// refuseMost bounds how long Close waits, in all, for descriptors and memory to end pipes with.
+const refuseMost = time.Second
 
-// Dial makes a pipe to the process that listens at name. It returns as soon as the pipe is on its way; if the
-// listener dies or closes before it accepts, the pipe ends. One that is closed here before it was accepted is
-// not accepted, and what was sent is gone. shiplap.ErrPeerGone says that nobody listens.
-func Dial(ctx context.Context, d *shiplap.Domain, name string, opt *Options) (*End, error) {
-	fail := func(err error) (*End, error) { return nil, fmt.Errorf("dial %q: %w", name, err) }
-	s := space(d)
-	o, err := s.Open(name, object.Listener, listenerParts)
-	if err != nil {
-		return fail(err)
-	}
-	defer o.Close()
-	r := listenerView(o)
-	var token uint32
-	err = object.Guarded(func() error {
-		token = lockOwner(o, offRing+ring.ConsumerLock)
-		if token == 0 || s.Table.Dead(token) {
-			return fmt.Errorf("%w: the process that listened there is gone", errs.ErrPeerGone)
+// drain takes the names that are in the closed ring, and those that are just being put.
+func (l *Listener) drain() (names []string) {
+	l.c.Back()
+	pause := 50 * time.Microsecond
+	for end := time.Now().Add(drainMost); ; {
+		b, err := l.c.TryGet(nil)
+		switch {
+		case err == nil:
+			names = append(names, string(b))
+		case err == errs.ErrEmpty && time.Now().Before(end):
+			time.Sleep(pause)
+			pause = min(2*pause, 5*time.Millisecond)
+		default: // drained, or damaged, or a dialler was stopped
+			return names
 		}
-		return nil
-	})
-	if err != nil {
-		return fail(o.Explain(err))
 	}
-	var eo Options
-	if opt != nil {
-		eo = *opt
-	}
-	eo.Ephemeral = true
-	e, err := create(s, fmt.Sprintf("%s~%08x.%d", clip(name), s.Table.Self(), dialled.Add(1)), &eo, token)
-	if err != nil {
-		return fail(err)
-	}
-	if err := object.Guarded(func() error { return r.Put(ctx, []byte(e.Name())) }); err != nil {
-		if errors.Is(err, errs.ErrClosed) || errors.Is(err, errs.ErrRemoved) {
-			err = fmt.Errorf("%w: it stopped listening (%w)", errs.ErrPeerGone, err)
-		}
-		return fail(errors.Join(err, e.Close()))
-	}
-	return e, nil
-}
-
-// clip leaves room for what makes the name of a dialled pipe unique.
-func clip(name string) string {
-	const most = 90
-	if len(name) <= most {
-		return name
-	}
-	cut := most
-	for cut > 0 && name[cut]&0xc0 == 0x80 {
-		cut-- // not inside a character
-	}
-	return name[:cut]
 }

@@ -1,11 +1,11 @@
 package pipe
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"reflect"
+	"time"
 
 	"github.com/shiplap-ipc/shiplap"
 	"github.com/shiplap-ipc/shiplap/internal/errs"
@@ -79,21 +79,29 @@ func open(s *object.Space, name string, opt *Options) (*End, error) {
 	return newEnd(o, opt, sideB)
 }
 
+// errMoment says that another process is at the end at this moment, and will have it or have let go of it in the next.
+var errMoment = fmt.Errorf("%w: another process is just trying to take this end", errs.ErrBusy)
+
 // takeB takes the locks of end B. A death before the bit is set leaves an end that can be taken
 // again, a death after it one that is finished.
 func takeB(o *object.Object) (err error) {
 	g := mem.Protect()
 	defer g.Recover(&err)
-	out := view(o, sideB.out(), wait.Adaptive, &o.Sess)
-	in := view(o, sideB.in(), wait.Adaptive, &o.Sess)
-	ok, _ := out.ProducerLock.TryLock()
-	if !ok {
-		return fmt.Errorf("%w: another process has this end", errs.ErrBusy)
+	if expect := o.Ctl.U32(offExpect).Load(); expect != 0 && expect != o.Space.Table.Self() {
+		return fmt.Errorf("%w: this end is for the process that was dialled", errs.ErrBusy)
 	}
 	opened := o.Ctl.U32(offOpened)
+	if opened.Load()&(1<<sideB) != 0 { // asked before the lock is touched: others may be asking, too
+		return wasTaken(o, sideB)
+	}
+	out := view(o, sideB.out(), wait.Adaptive, &o.Sess)
+	in := view(o, sideB.in(), wait.Adaptive, &o.Sess)
+	if ok, _ := out.ProducerLock.TryLock(); !ok {
+		return errMoment
+	}
 	if opened.Load()&(1<<sideB) != 0 {
 		out.ProducerLock.Unlock()
-		return fmt.Errorf("%w: both ends were taken before, and this one is finished", errs.ErrClosed)
+		return wasTaken(o, sideB)
 	}
 	if ok, _ := in.ConsumerLock.TryLock(); !ok {
 		out.ProducerLock.Unlock()
@@ -103,47 +111,74 @@ func takeB(o *object.Object) (err error) {
 	return nil
 }
 
+// wasTaken is why an end that was taken once is not to be had.
+func wasTaken(o *object.Object, s side) error {
+	sending := lockOwner(o, ringBase(s.out())+ring.ProducerLock)
+	receiving := lockOwner(o, ringBase(s.in())+ring.ConsumerLock)
+	switch {
+	case sideFinished(o, s):
+		return fmt.Errorf("%w: both ends were taken before, and this one is finished", errs.ErrClosed)
+	case sending == receiving:
+		return fmt.Errorf("%w: another process has this end", errs.ErrBusy)
+	}
+	return errMoment
+}
+
+const (
+	openRounds = 100
+	openPause  = 5 * time.Millisecond // the longest between rounds
+)
+
 // OpenOrCreate takes the free end of the pipe, or makes it if it does not exist. A pipe of that name
 // whose ends are both finished is removed first.
 func OpenOrCreate(d *shiplap.Domain, name string, opt *Options) (*End, error) {
-	for {
-		e, err := Open(d, name, opt)
-		switch {
-		case err == nil, errors.Is(err, fs.ErrNotExist):
-		case errors.Is(err, errs.ErrClosed):
-			done, e := finished(space(d), name)
-			if e != nil || !done {
-				return nil, errors.Join(err, e)
-			}
-			if e := d.Remove(context.Background(), name); e != nil && !errors.Is(e, fs.ErrNotExist) {
-				return nil, e
-			}
-		default:
-			return nil, err
+	var err error
+	for round := range openRounds {
+		var e *End
+		e, err = openUnlessFinished(space(d), name, opt)
+		if errors.Is(err, fs.ErrNotExist) {
+			e, err = Create(d, name, opt)
 		}
 		if err == nil {
 			return e, nil
 		}
-		e, err = Create(d, name, opt)
-		if !errors.Is(err, fs.ErrExist) {
-			return e, err
+		// Others open, finish, remove and make it at the same time: what was true of the pipe that we looked at
+		// may not be true of the one that has the name now.
+		if !errors.Is(err, errMoment) && !errors.Is(err, errs.ErrRemoved) && !errors.Is(err, fs.ErrExist) {
+			return nil, err
 		}
+		time.Sleep(min(time.Duration(round)*50*time.Microsecond, openPause))
 	}
+	return nil, fmt.Errorf("pipe %q was neither opened nor made in %d tries: %w", name, openRounds, err)
 }
 
-// finished reports whether both ends of a pipe were taken once and nobody has either now.
-func finished(s *object.Space, name string) (done bool, err error) {
+// openUnlessFinished is open, but removes a pipe whose ends are both finished: errs.ErrRemoved. It removes the object
+// that it has looked at, so that a pipe which others made under the same name meanwhile stays.
+func openUnlessFinished(s *object.Space, name string, opt *Options) (*End, error) {
+	if opt == nil {
+		opt = &Options{}
+	}
 	o, err := s.Open(name, object.Pipe, parts)
-	if errors.Is(err, fs.ErrNotExist) {
-		return true, nil
-	}
 	if err != nil {
-		return false, err
+		return nil, err
 	}
-	defer o.Close()
-	g := mem.Protect()
-	defer g.Recover(&err)
-	return bothFinished(o), nil
+	if err = takeB(o); err == nil {
+		if err = o.Err(); err == nil {
+			return newEnd(o, opt, sideB)
+		}
+	}
+	if errors.Is(err, errs.ErrClosed) {
+		var both bool
+		if e := object.Guarded(func() error { both = bothFinished(o); return nil }); e != nil {
+			err = e
+		} else if both {
+			err = errs.ErrRemoved
+			if e := o.Remove(); e != nil {
+				err = e
+			}
+		}
+	}
+	return nil, errors.Join(fmt.Errorf("open pipe %q: %w", name, o.Explain(err)), o.Close())
 }
 
 func bothFinished(o *object.Object) bool {
@@ -168,8 +203,8 @@ func sideFinished(o *object.Object, s side) bool {
 	return outState&ring.Closed != 0 && inState&ring.Deaf != 0 || holderDead(o, s)
 }
 
-// holderDead reports that the process that took a side died with it. (Who closes a side says so in
-// the state words before he gives the lock back.)
+// holderDead reports that the process that took a side died with it. (A side that is closed says so in the
+// state words before the lock is given back.)
 func holderDead(o *object.Object, s side) bool {
 	t := lockOwner(o, ringBase(s.out())+ring.ProducerLock)
 	return t == 0 || o.Space.Table.Dead(t)

@@ -2,6 +2,7 @@ package pipe
 
 import (
 	"fmt"
+	"log/slog"
 	"math/bits"
 
 	"github.com/shiplap-ipc/shiplap"
@@ -24,6 +25,9 @@ type Options struct {
 	Label string
 	// Wait is how this end waits, if not as its domain does.
 	Wait shiplap.WaitMode
+	// Logger of a listener is told when pipes cannot be accepted for want of descriptors or memory, when one is skipped
+	// (debug), and when the listener closes because its own memory is damaged or gone; nil means nobody.
+	Logger *slog.Logger
 }
 
 func (o *Options) area() (uint64, error) {

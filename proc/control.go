@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/shiplap-ipc/shiplap"
 	"github.com/shiplap-ipc/shiplap/internal/errs"
@@ -45,40 +46,97 @@ var errorKinds = []struct {
 
 // control is where a manager listens.
 type control struct {
-	l  *pipe.Listener
 	wg sync.WaitGroup
+
+	mu  sync.Mutex
+	l   *pipe.Listener
+	err error // why there is none that works
 }
 
 func (m *Manager) listen() error {
-	l, err := pipe.Listen(m.d, m.name+controlSuffix, &pipe.Options{Wait: shiplap.WaitSleep})
+	l, err := m.newListener()
 	if err != nil {
-		return fmt.Errorf("process manager %q: %w", m.name, err)
+		return err
 	}
-	c := &control{l: l}
-	c.wg.Go(func() {
-		for {
-			e, err := l.AcceptEnd(m.ctx)
-			switch {
-			case err == nil:
-				c.wg.Go(func() { m.serve(e) })
-			case m.ctx.Err() != nil:
-				return
-			default: // for want of descriptors, say: the caller is told by the end of its pipe
-				m.log.Warn("an order from outside cannot be taken", "manager", m.name, "error", err)
-				if errors.Is(err, errs.ErrCorrupt) || errors.Is(err, errs.ErrRemoved) || errors.Is(err, errs.ErrClosed) {
-					return
-				}
-			}
-		}
-	})
-	m.ctl = c
+	m.ctl = &control{l: l}
+	m.ctl.wg.Go(func() { m.hear(l) })
 	return nil
 }
 
+func (m *Manager) newListener() (*pipe.Listener, error) {
+	l, err := pipe.Listen(m.d, m.name+controlSuffix, &pipe.Options{Wait: shiplap.WaitSleep, Logger: m.log})
+	if err != nil {
+		return nil, fmt.Errorf("process manager %q: %w", m.name, err)
+	}
+	return l, nil
+}
+
+// hear takes orders until the manager closes.
+func (m *Manager) hear(l *pipe.Listener) {
+	for l != nil {
+		e, err := l.AcceptEnd(m.ctx)
+		if err == nil {
+			m.ctl.wg.Go(func() { m.serve(e) })
+			continue
+		}
+		if l.Err() == nil {
+			return
+		}
+		l = m.relisten(l.Err())
+	}
+}
+
+const relistenPause = time.Second
+
+// relisten makes another listener after the memory of one was damaged or removed: a manager that nobody can talk to
+// could not be told to stop its processes. It is nil if the manager closes.
+func (m *Manager) relisten(why error) *pipe.Listener {
+	for {
+		m.ctl.set(nil, why)
+		l, err := m.newListener()
+		if err == nil {
+			m.ctl.set(l, nil)
+			return l
+		}
+		if why.Error() != err.Error() {
+			m.log.Error("orders from outside are not heard", "manager", m.name, "err", err)
+			why = err
+		}
+		select {
+		case <-m.ctx.Done():
+			return nil
+		case <-time.After(relistenPause):
+		}
+	}
+}
+
+func (c *control) set(l *pipe.Listener, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.l, c.err = l, err
+}
+
+// Err is why the manager hears no orders from outside at this moment: the memory of its listener was damaged or removed, and it
+// cannot make another one. It tries again. Err is nil for a manager that is Private.
+func (m *Manager) Err() error {
+	if m.ctl == nil {
+		return nil
+	}
+	m.ctl.mu.Lock()
+	defer m.ctl.mu.Unlock()
+	return m.ctl.err
+}
+
+// close ends listening, after the end of the manager's context.
 func (c *control) close() error {
-	err := c.l.Close()
 	c.wg.Wait()
-	return err
+	if c.l == nil {
+		return nil
+	}
+	if err := c.l.Close(); c.l.Err() == nil {
+		return err
+	}
+	return nil // it closed before, and said why
 }
 
 // serve answers one caller.

@@ -209,6 +209,6 @@ func TestEveryOperationHasAScenario(t *testing.T) {
 	)
 	killtest.CheckCovered(t, ".", map[string]string{
 		"rpc.*.String": looks, "rpc.*.Stats": looks, "rpc.*.Service": looks, "rpc.Services": looks, "rpc.Error.Error": own, "rpc.Error.Is": own, "rpc.Handle": own,
-		"rpc.Server.Methods": own, "rpc.Server.Done": own, "rpc.Client.Methods": calls, "rpc.Client.CallJSON": calls, "rpc.*.Close": ends, "rpc.Server.Shutdown": ends,
+		"rpc.Server.Methods": own, "rpc.Server.Done": own, "rpc.Server.Err": own, "rpc.Client.Methods": calls, "rpc.Client.CallJSON": calls, "rpc.*.Close": ends, "rpc.Server.Shutdown": ends,
 	}, scenarios()...)
 }

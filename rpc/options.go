@@ -70,6 +70,12 @@ func (o *Options) filled() Options {
 
 func (o *Options) pipe() *pipe.Options { return &pipe.Options{Capacity: o.Capacity, Wait: o.Wait} }
 
+func (o *Options) listener() *pipe.Options {
+	p := o.pipe()
+	p.Logger = o.log()
+	return p
+}
+
 func (o *Options) log() *slog.Logger {
 	if o.Logger != nil {
 		return o.Logger

@@ -32,6 +32,7 @@ type Server struct {
 	conns   map[*conn]struct{}
 	leaving bool // no new connections
 	closed  bool
+	why     error // it closed by itself
 
 	gate     gate
 	watching atomic.Bool
@@ -57,7 +58,7 @@ func Serve(ctx context.Context, d *shiplap.Domain, service string, opt *Options)
 	if err != nil {
 		return fail(err)
 	}
-	if s.l, err = pipe.Listen(d, prefix+service, s.opt.pipe()); err != nil {
+	if s.l, err = pipe.Listen(d, prefix+service, s.opt.listener()); err != nil {
 		return fail(err)
 	}
 	s.wg.Add(1)
@@ -79,24 +80,18 @@ func (s *Server) Methods() []Method {
 	return list
 }
 
-// acceptPause is how long to wait when there are no descriptors or memory left.
-const acceptPause = 20 * time.Millisecond
-
 func (s *Server) accept() {
 	defer s.wg.Done()
 	for {
 		e, err := s.l.AcceptEnd(context.Background())
-		if errors.Is(err, errs.ErrClosed) || errors.Is(err, errs.ErrRemoved) {
-			return
-		}
-		if err != nil {
-			s.opt.log().Warn("a connection could not be accepted", "service", s.name, "err", err)
-			select {
-			case <-s.done:
-				return
-			case <-time.After(acceptPause):
+		if err != nil { // the listener is closed: by us, or because its memory is damaged or gone
+			if why := s.l.Err(); why != nil {
+				s.mu.Lock()
+				s.why = why
+				s.mu.Unlock()
+				go s.Close() // which waits for this goroutine
 			}
-			continue
+			return
 		}
 		c := &conn{s: s, end: e, piece: pieces(e), calls: map[uint64]*served{}}
 		s.mu.Lock()
@@ -167,8 +162,22 @@ func (s *Server) shut() error {
 	return err
 }
 
-// Done is closed when the service is.
+// Done is closed when the service is; Err says why.
 func (s *Server) Done() <-chan struct{} { return s.done }
+
+// Err is nil until the service is closed. Then it is shiplap.ErrClosed after Close, Shutdown or the end of the context. If the
+// service closed because the memory of its listener is damaged or was removed, it says so.
+func (s *Server) Err() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.why != nil:
+		return fmt.Errorf("service %q: %w", s.name, s.why)
+	case s.closed:
+		return fmt.Errorf("service %q: %w", s.name, errs.ErrClosed)
+	}
+	return nil
+}
 
 // Service is the name of the service.
 func (s *Server) Service() string { return s.name }

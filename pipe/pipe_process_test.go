@@ -1,0 +1,371 @@
+package pipe_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/shiplap-ipc/shiplap"
+	"github.com/shiplap-ipc/shiplap/internal/peertest"
+	"github.com/shiplap-ipc/shiplap/lock"
+	"github.com/shiplap-ipc/shiplap/pipe"
+)
+
+// within bounds what must not take long.
+func within(d time.Duration) context.Context {
+	ctx, cancel := context.WithTimeout(bg, d)
+	context.AfterFunc(ctx, cancel)
+	return ctx
+}
+
+// bothEnds has both ends of pipes until it is killed.
+func bothEnds(d *shiplap.Domain, a arg) error {
+	for i := range a.N {
+		name := fmt.Sprint(a.Name, i)
+		if _, err := pipe.Create(d, name, small); err != nil {
+			return err
+		}
+		if _, err := pipe.Open(d, name, small); err != nil {
+			return err
+		}
+	}
+	peertest.Say("both")
+	<-peertest.StdinEnds()
+	return nil
+}
+
+// restart opens or makes the same pipes as others, at the same moments.
+func restart(d *shiplap.Domain, a arg) error {
+	start, err := lock.OpenOrCreateBarrier(d, "start", a.Others, nil)
+	if err != nil {
+		return err
+	}
+	for i := range a.N {
+		if _, err := start.Wait(bg); err != nil {
+			return err
+		}
+		e, err := pipe.OpenOrCreate(d, fmt.Sprint(a.Name, i), small)
+		if err == nil {
+			err = e.Send(bg, []byte("x"))
+		}
+		if _, err := start.Wait(bg); err != nil { // each holds what it has
+			return err
+		}
+		switch {
+		case err == nil:
+			peertest.Say(i, "has an end")
+		case errors.Is(err, shiplap.ErrBusy):
+			peertest.Say(i, "busy", err)
+		default:
+			peertest.Say(i, "failed", err)
+		}
+		if e != nil {
+			_ = e.Close()
+		}
+		if _, err := start.Wait(bg); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// After the death of the process that had both ends of a pipe, others open or make it at the same moment: two of them have an
+// end each of the same pipe, and the rest is told that it is busy.
+func TestReopenedByMany(t *testing.T) {
+	rounds := 300
+	if testing.Short() {
+		rounds = 100
+	}
+	for _, n := range []int{2, 3} {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			d := domain(t)
+			a := arg{Name: "p", N: rounds, Others: n}
+			victim := peertest.Start(t, d, "both ends", a)
+			victim.Says("both")
+			victim.Kill()
+			var peers []*peertest.Peer
+			for range n {
+				peers = append(peers, peertest.Start(t, d, "restart", a))
+			}
+			had, untrue := map[string]int{}, 0
+			for _, p := range peers {
+				for _, line := range p.Lines() {
+					round, what, _ := strings.Cut(line, " ")
+					switch {
+					case what == "has an end":
+						had[round]++
+					case n == 2 || !strings.HasPrefix(what, "busy"):
+						untrue++
+						t.Log(line)
+					}
+				}
+				ok(t, p.Wait())
+			}
+			two := 0
+			for _, n := range had {
+				if n == 2 {
+					two++
+				}
+			}
+			if two != rounds || untrue > 0 {
+				t.Errorf("%d of %d pipes were opened by two processes; %d untrue errors", two, rounds, untrue)
+			}
+			_, err := d.Sweep(bg, false)
+			ok(t, errors.Join(err, d.Remove(bg, "start")))
+		})
+	}
+}
+
+// listenOnly listens and does not accept.
+func listenOnly(d *shiplap.Domain, a arg) error {
+	l, err := pipe.Listen(d, a.Name, small)
+	if err != nil {
+		return err
+	}
+	peertest.Say("listening")
+	<-peertest.StdinEnds()
+	return l.Close()
+}
+
+// reopen listens, accepts a few, and closes, again and again.
+func reopen(d *shiplap.Domain, a arg) error {
+	end := peertest.StdinEnds()
+	peertest.Say("listening")
+	for {
+		select {
+		case <-end:
+			return nil
+		default:
+		}
+		l, err := pipe.Listen(d, a.Name, small)
+		if err != nil {
+			return err
+		}
+		for range 3 {
+			e, err := l.AcceptEnd(within(time.Millisecond))
+			if err == nil {
+				err = errors.Join(e.Send(bg, []byte("x")), e.Close())
+				if errors.Is(err, shiplap.ErrPeerGone) || errors.Is(err, shiplap.ErrRemoved) {
+					err = nil
+				}
+			}
+			if err != nil && !errors.Is(err, context.DeadlineExceeded) {
+				return err
+			}
+		}
+		if err := l.Close(); err != nil {
+			return err
+		}
+	}
+}
+
+// dialMany dials and waits for an answer or an end.
+func dialMany(d *shiplap.Domain, a arg) error {
+	end := peertest.StdinEnds()
+	n, hung := 0, 0
+	for {
+		select {
+		case <-end:
+			peertest.Say("dialled", n, "hung", hung)
+			return nil
+		default:
+		}
+		e, err := pipe.Dial(within(5*time.Second), d, a.Name, small)
+		if errors.Is(err, shiplap.ErrNotExist) || errors.Is(err, shiplap.ErrPeerGone) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		n++
+		if _, err = e.Recv(within(5*time.Second), nil); errors.Is(err, context.DeadlineExceeded) {
+			hung++
+		}
+		_ = e.Close()
+	}
+}
+
+// Every pipe that was dialled is answered or ends, however quickly listeners come and go.
+func TestDialUnderClosingListeners(t *testing.T) {
+	d := domain(t)
+	listener := peertest.Start(t, d, "reopen", arg{Name: "l"})
+	listener.Says("listening")
+	var peers []*peertest.Peer
+	for range 3 {
+		peers = append(peers, peertest.Start(t, d, "dial", arg{Name: "l"}))
+	}
+	round := 5 * time.Second
+	if testing.Short() {
+		round /= 5
+	}
+	time.Sleep(round)
+	for _, p := range peers {
+		p.CloseStdin()
+	}
+	for _, p := range peers {
+		var n, hung int
+		line := p.Line()
+		if _, err := fmt.Sscanf(line, "dialled %d hung %d", &n, &hung); err != nil || n == 0 || hung > 0 {
+			t.Errorf("%q (%v)", line, err)
+		}
+		p.Ends()
+	}
+	listener.Ends()
+	_, err := d.Sweep(bg, false)
+	ok(t, err)
+}
+
+// limitFiles leaves this process that many descriptors.
+func limitFiles(n int) error {
+	return syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: uint64(n), Max: uint64(n)})
+}
+
+const fewFiles = 60
+
+// serveHTTP serves with few descriptors.
+func serveHTTP(d *shiplap.Domain, a arg) error {
+	if err := limitFiles(fewFiles); err != nil {
+		return err
+	}
+	l, err := pipe.Listen(d, a.Name, small)
+	if err != nil {
+		return err
+	}
+	srv := &http.Server{ErrorLog: log.New(io.Discard, "", 0), Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "here") })}
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(l) }()
+	peertest.Say("listening")
+	select {
+	case err := <-served:
+		return fmt.Errorf("it does not serve any more: %w", err)
+	case <-peertest.StdinEnds():
+	}
+	err = srv.Close()
+	<-served
+	return err
+}
+
+// acceptPoor accepts with few descriptors, by AcceptEnd, and answers.
+func acceptPoor(d *shiplap.Domain, a arg) error {
+	if err := limitFiles(fewFiles); err != nil {
+		return err
+	}
+	l, err := pipe.Listen(d, a.Name, small)
+	if err != nil {
+		return err
+	}
+	var wg sync.WaitGroup
+	accepted := make(chan error, 1)
+	go func() {
+		for {
+			e, err := l.AcceptEnd(bg)
+			if err != nil {
+				accepted <- err
+				return
+			}
+			wg.Go(func() {
+				defer e.Close()
+				for {
+					b, err := e.Recv(bg, nil)
+					if err != nil || e.Send(bg, b) != nil {
+						return
+					}
+				}
+			})
+		}
+	}()
+	peertest.Say("listening")
+	select {
+	case err := <-accepted:
+		return fmt.Errorf("it does not accept any more: %w", err)
+	case <-peertest.StdinEnds():
+	}
+	err = l.Close()
+	if err := <-accepted; !errors.Is(err, shiplap.ErrClosed) {
+		return err
+	}
+	wg.Wait()
+	return err
+}
+
+// A server that runs out of descriptors serves again when there are some.
+func TestHTTPWithoutDescriptors(t *testing.T) {
+	d := domain(t)
+	p := peertest.Start(t, d, "http", arg{Name: "web"})
+	p.Says("listening")
+	get := func(e *pipe.End) error {
+		c := e.Conn()
+		if err := c.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+			return err
+		}
+		if _, err := c.Write([]byte("GET / HTTP/1.0\r\nHost: web\r\n\r\n")); err != nil {
+			return err
+		}
+		b, err := io.ReadAll(c)
+		if err == nil && !strings.HasSuffix(string(b), "here") {
+			err = fmt.Errorf("got %q", b)
+		}
+		return err
+	}
+	floodAndCome(t, d, "web", get)
+	p.Ends()
+}
+
+func TestAcceptEndWithoutDescriptors(t *testing.T) {
+	d := domain(t)
+	p := peertest.Start(t, d, "accept", arg{Name: "l"})
+	p.Says("listening")
+	floodAndCome(t, d, "l", func(e *pipe.End) error { return exchangeEcho(e) })
+	p.Ends()
+}
+
+func exchangeEcho(e *pipe.End) error {
+	ctx := within(20 * time.Second)
+	if err := e.Send(ctx, []byte("hello")); err != nil {
+		return err
+	}
+	b, err := e.Recv(ctx, nil)
+	if err == nil && string(b) != "hello" {
+		err = fmt.Errorf("got %q", b)
+	}
+	return err
+}
+
+// floodAndCome dials more than the peer has descriptors for, has those answered that were not given up, then comes again.
+func floodAndCome(t *testing.T, d *shiplap.Domain, name string, talk func(*pipe.End) error) {
+	t.Helper()
+	for range 2 {
+		const flood = 80
+		var ends []*pipe.End
+		for range flood {
+			e, err := pipe.Dial(within(20*time.Second), d, name, small)
+			ok(t, err)
+			ends = append(ends, e)
+		}
+		// The first ones are held until the peer has run out for certain; the last one waits in the ring meanwhile.
+		last := ends[flood-1]
+		got := make(chan error, 1)
+		go func() { got <- talk(last) }()
+		for range 5 {
+			runtime.Gosched()
+		}
+		for _, e := range ends[:flood-1] {
+			ok(t, e.Close())
+		}
+		ok(t, <-got)
+		_ = last.Close()
+	}
+	e, err := pipe.Dial(within(20*time.Second), d, name, small)
+	ok(t, err)
+	ok(t, talk(e))
+	_ = e.Close()
+}
