@@ -29,6 +29,7 @@ func Dial(ctx context.Context, d *shiplap.Domain, name string, opt *Options) (*E
 	defer o.Close()
 	c := &dialling{o: o, ring: listenerView(o)}
 	c.ring.ConsumersGone = c.gone
+	c.ring.ProducerLock.Stop = func() error { return c.gone(nil) } // its owner may have been stopped
 	err = object.Guarded(func() error {
 		c.token = lockOwner(o, offRing+ring.ConsumerLock)
 		return c.gone(nil)
