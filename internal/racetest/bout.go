@@ -27,6 +27,8 @@ type bout struct {
 	ledger  *ledger
 	d       *shiplap.Domain // the supervisor's membership
 
+	said map[string]int // violations, by kind; the run's lock guards it
+
 	mu    sync.Mutex
 	hires []*hire
 
@@ -35,13 +37,15 @@ type bout struct {
 }
 
 func (r *Run) bout(ctx context.Context, s Scene, seed uint64) (err error) {
-	b := &bout{Run: r, ctx: ctx, scene: s.Name, seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), done: make(chan struct{})}
+	b := &bout{Run: r, ctx: ctx, scene: s.Name, seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), done: make(chan struct{}),
+		said: map[string]int{}}
 	b.weather = randomWeather(b.rng, s.Removable)
 	if r.Weather != nil {
 		wait := b.weather.Wait
 		b.weather = *r.Weather
 		b.weather.Wait = wait
 	}
+	b.weather = b.weather.without(r.Without)
 	if b.dir, err = os.MkdirTemp(r.Dir, "shiplap-race-"); err != nil {
 		return err
 	}

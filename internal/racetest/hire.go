@@ -41,6 +41,7 @@ func (b *bout) hire(role string) (*hire, error) {
 	if n >= maxHires {
 		return nil, fmt.Errorf("more than %d processes", maxHires)
 	}
+	b.ledger.hired.Store(uint64(n + 1))
 	h := &hire{b: b, n: n, cmd: exec.Command("/proc/self/exe"), lines: make(chan string, 64)}
 	text, err := json.Marshal(order{Scene: b.scene, Role: role, Base: b.base, Ledger: b.path, Hire: n, Seed: b.seed, Weather: b.weather})
 	if err != nil {
@@ -189,8 +190,11 @@ func interesting(dump string) string {
 			under = under || !strings.HasPrefix(f, "internal/racetest.")
 			where = append(where, strings.TrimSuffix(f, "(...)")+" "+line)
 		}
+		under = under && !strings.HasPrefix(where[0], "internal/member.onExit") // it waits for another process's end
+		number, _, _ := strings.Cut(head, " gp=")
+		_, state, _ := strings.Cut(head, " [")
 		if under {
-			all = append(all, "    "+head+" "+strings.Join(where, " < "))
+			all = append(all, "    "+number+" ["+state+" "+strings.Join(where, " < "))
 		}
 	}
 	return strings.Join(all, "\n")

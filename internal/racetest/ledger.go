@@ -35,6 +35,7 @@ type ledger struct {
 	epoch *mem.U64 // how often the object, or the directory, was taken away
 	grace *mem.U64 // until when two objects of the same name may be in use: nanoseconds
 	cells *mem.U64 // how many cells are in use
+	hired *mem.U64 // how many processes there were
 	words [8]*mem.U64
 }
 
@@ -59,6 +60,7 @@ func openLedger(path string) (*ledger, error) {
 	}
 	l := &ledger{span: r.Span(0), region: r}
 	l.stop, l.epoch, l.grace, l.cells = l.span.U64(0), l.span.U64(64), l.span.U64(128), l.span.U64(192)
+	l.hired = l.span.U64(200)
 	for i := range l.words {
 		l.words[i] = l.span.U64(256 + 8*i)
 	}

@@ -94,6 +94,7 @@ type Run struct {
 	Only    *regexp.Regexp // names of scenes; nil means all
 	Bound   time.Duration  // what no call may exceed; 0 means DefaultBound
 	Weather *Weather       // of all bouts; nil means a random one for each
+	Without []string       // harms, and ways in which waits end, that are left out
 	Harms   int            // how often harm is done in a bout; 0 means DefaultHarms
 	Log     io.Writer      // gets each violation at once; nil means nobody
 
@@ -184,7 +185,7 @@ func (b *bout) violation(kind, text, detail string) {
 	b.Run.mu.Lock()
 	defer b.Run.mu.Unlock()
 	b.violations = append(b.violations, v)
-	if b.Log != nil {
+	if b.said[kind]++; b.Log != nil && b.said[kind] <= 2 {
 		fmt.Fprintln(b.Log, v)
 	}
 }

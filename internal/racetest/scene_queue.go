@@ -294,38 +294,16 @@ func judgeQueue(b *bout) error {
 		return err
 	}
 	defer q.Close()
-	for {
-		var msg []byte
-		msg, err := q.TryGet(nil)
-		if errors.Is(err, shiplap.ErrBusy) {
+	err = b.drain(func() (msg []byte, err error) {
+		if msg, err = q.TryGet(nil); errors.Is(err, shiplap.ErrBusy) {
 			err = b.within("Get of what is left", func(ctx context.Context) error { msg, err = q.Get(ctx, nil); return err })
 		}
-		if errors.Is(err, shiplap.ErrEmpty) {
-			break
-		}
-		if err != nil {
-			b.violation("error", fmt.Sprintf("draining: %v", err), "")
-			return nil
-		}
-		c, _, err := parse(msg)
-		if err != nil {
-			b.violation("torn", err.Error(), "")
-			return nil
-		}
-		b.ledger.cell(c).Add(taken)
+		return msg, err
+	})
+	if err != nil {
+		return err
 	}
-	for i := range min(int(b.ledger.cells.Load()), maxCells) {
-		if c := b.ledger.cell(i).Load(); c >= 2*taken {
-			b.violation("doubled", fmt.Sprintf("message %d arrived %d times", i, c/taken), "")
-		}
-	}
-	missing, wrong, text := b.lost(func(c uint64) bool { return c >= taken })
-	if wrong > 0 {
-		b.violation("made-up", text, "")
-	}
-	if may := b.busyAtDeath(opGet); missing > may && !b.weather.lossy() {
-		b.violation("lost", fmt.Sprintf("%d messages are missing, and %d consumers died: %s", missing, may, text), "")
-	}
+	b.once(opGet)
 	st, err := q.Stats()
 	if err == nil && (st.Depth != 0 || st.Used != 0) {
 		b.violation("lost", "an empty queue that is not: "+st.String(), "")

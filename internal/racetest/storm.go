@@ -13,7 +13,7 @@ import (
 
 // storm is a scene in which workers use one object, called "it", in cycles.
 type storm[H io.Closer] struct {
-	// create makes the object; it is made again after it was taken away.
+	// create makes the object; it is made again after it was taken away. The workers do if it is nil.
 	create func(b *bout) error
 	open   func(w *worker, d *shiplap.Domain) (H, error)
 	// turn is one turn of one goroutine; it is false when the handle is not good any more.
@@ -22,6 +22,8 @@ type storm[H io.Closer] struct {
 	judge func(b *bout) error
 	hands int  // goroutines of a process at most; 0 means 4
 	fixed bool // the object cannot be removed meanwhile
+	// shut are errors of open that only say that there is no place for one more now.
+	shut []error
 }
 
 const (
@@ -37,7 +39,13 @@ func (s storm[H]) run(b *bout) error {
 	if err := b.join(); err != nil {
 		return err
 	}
-	if err := s.create(b); err != nil {
+	create := func() error {
+		if s.create == nil {
+			return nil
+		}
+		return s.create(b)
+	}
+	if err := create(); err != nil {
 		return err
 	}
 	crew := make([]*hire, workers)
@@ -53,7 +61,7 @@ func (s storm[H]) run(b *bout) error {
 			return b.ctx.Err()
 		case <-time.After(time.Duration(5+b.rng.IntN(50)) * time.Millisecond):
 		}
-		if err := s.harm(b, crew); err != nil {
+		if err := s.harm(b, crew, create); err != nil {
 			return err
 		}
 	}
@@ -63,8 +71,10 @@ func (s storm[H]) run(b *bout) error {
 			continue
 		}
 	}
-	if err := s.judge(b); err != nil {
-		return err
+	if s.judge != nil {
+		if err := s.judge(b); err != nil {
+			return err
+		}
 	}
 	for _, h := range crew {
 		h.tell("end")
@@ -85,7 +95,7 @@ func (b *bout) answer(h *hire, to string) (string, bool) {
 }
 
 // harm does one thing that the weather has in store.
-func (s storm[H]) harm(b *bout, crew []*hire) (err error) {
+func (s storm[H]) harm(b *bout, crew []*hire, create func() error) (err error) {
 	i := b.rng.IntN(len(crew))
 	var ways []func() error
 	if b.weather.Kill {
@@ -116,7 +126,10 @@ func (s storm[H]) harm(b *bout, crew []*hire) (err error) {
 			b.count("removals", 1)
 			b.takenAway(0)
 			err := b.d.Remove(b.ctx, object)
-			return errors.Join(err, s.create(b))
+			if s.create == nil && errors.Is(err, shiplap.ErrNotExist) {
+				err = nil
+			}
+			return errors.Join(err, create())
 		})
 	}
 	if b.weather.Wipe {
@@ -125,7 +138,7 @@ func (s storm[H]) harm(b *bout, crew []*hire) (err error) {
 				return nil
 			}
 			b.count("wipes", 1)
-			return b.wipe(func() error { return s.create(b) })
+			return b.wipe(create)
 		})
 	}
 	if len(ways) == 0 {
@@ -185,7 +198,7 @@ func (s storm[H]) cycle(w *worker) error {
 		if e := d.Close(); e != nil {
 			return e
 		}
-		if w.excusedAbsence(err) {
+		if w.excusedAbsence(err) || isAny(err, s.shut) {
 			time.Sleep(50 * time.Microsecond)
 			return nil
 		}

@@ -18,7 +18,7 @@ import (
 
 // vigil is a scene in which a waiter waits for what a victim holds.
 type vigil struct {
-	// create makes the object; what it returns is closed at the end of the round.
+	// create makes the object; what it returns is closed at the end of the round. The victim does if it is nil.
 	create func(d *shiplap.Domain, name string) (io.Closer, error)
 	// hold makes the victim hold it; leave gives it up in an orderly way, nil if there is no such.
 	hold func(d *shiplap.Domain, name string) (leave func() error, err error)
@@ -26,6 +26,8 @@ type vigil struct {
 	open func(d *shiplap.Domain, name string) (waiting, error)
 	// ends are the errors that each way of ending the wait may lead to. Ways that are not there are not tried.
 	ends map[way][]error
+	// early says that the waiter must be ready before the victim can hold.
+	early bool
 }
 
 // waiting is what waits.
@@ -70,7 +72,12 @@ func addVigil(kind string, v vigil) {
 func (v vigil) run(b *bout) error {
 	var ways []way
 	for w := range v.ends {
-		ways = append(ways, w)
+		if !slices.Contains(b.Without, string(w)) {
+			ways = append(ways, w)
+		}
+	}
+	if len(ways) == 0 {
+		return nil
 	}
 	slices.Sort(ways)
 	b.rng.Shuffle(len(ways), func(i, j int) { ways[i], ways[j] = ways[j], ways[i] })
@@ -91,7 +98,11 @@ func (v vigil) run(b *bout) error {
 			}
 		}
 		w := ways[i%len(ways)]
-		if err := v.round(b, w, waiter, fmt.Sprintf("d%d", domain), fmt.Sprintf("it%d", i)); err != nil {
+		err := v.round(b, w, waiter, fmt.Sprintf("d%d", domain), fmt.Sprintf("it%d", i))
+		if errors.Is(err, errOver) {
+			return nil
+		}
+		if err != nil {
 			return fmt.Errorf("%s: %w", w, err)
 		}
 		if w == wiped {
@@ -115,11 +126,13 @@ func (v vigil) round(b *bout, w way, waiter *hire, domain, name string) (err err
 			err = errors.Join(err, e)
 		}
 	}()
-	keep, err := v.create(d, name)
-	if err != nil {
-		return err
+	if v.create != nil {
+		keep, err := v.create(d, name)
+		if err != nil {
+			return err
+		}
+		defer keep.Close()
 	}
-	defer keep.Close()
 	role := "victim"
 	if w == forking {
 		role = "forking victim"
@@ -142,7 +155,16 @@ func (v vigil) round(b *bout, w way, waiter *hire, domain, name string) (err err
 		}
 		return ok && got == want
 	}
-	if !expect(victim, "hold "+domain+" "+name, "holding") || !expect(waiter, "wait "+domain+" "+name, "waiting") {
+	hold, wait := "hold "+domain+" "+name, "wait "+domain+" "+name
+	if v.early {
+		waiter.tell(wait)
+		if !expect(victim, hold, "holding") {
+			return err
+		}
+		if line, ok := b.answer(waiter, wait); line != "waiting" {
+			return fmt.Errorf("the waiter says %q (%v)", line, ok)
+		}
+	} else if !expect(victim, hold, "holding") || !expect(waiter, wait, "waiting") {
 		return err
 	}
 	time.Sleep(time.Duration(b.rng.IntN([]int{1, 3000, 80000}[b.rng.IntN(3)])) * time.Microsecond)
@@ -172,7 +194,7 @@ func (v vigil) round(b *bout, w way, waiter *hire, domain, name string) (err err
 			text := fmt.Sprintf("%s: not told within %v", w, b.Bound)
 			b.violation("hang", text, waiter.dump())
 		}
-		return nil
+		return errOver
 	}
 	told, what, _ := strings.Cut(line, " ")
 	when, err := strconv.ParseUint(told, 10, 64)
@@ -181,13 +203,18 @@ func (v vigil) round(b *bout, w way, waiter *hire, domain, name string) (err err
 	}
 	b.delay(string(w), time.Duration(when-begin))
 	name, text, _ := strings.Cut(what, " ")
-	if !slices.ContainsFunc(v.ends[w], func(e error) bool { return errorName(e) == name }) {
+	if !slices.ContainsFunc(v.ends[w], func(e error) bool {
+		return slices.Contains(strings.Split(name, "+"), errorName(e))
+	}) {
 		b.violation("wrong-end", fmt.Sprintf("%s: the wait ends with %s (%s)", w, name, text), "")
 	}
 	return nil
 }
 
-// named are the errors that waits end with, in the order in which they are looked for.
+// errOver ends a bout: its waiter hung, and is gone.
+var errOver = errors.New("the waiter is gone")
+
+// named are the errors that waits end with.
 var named = map[string]error{
 	"ErrOwnerDied": shiplap.ErrOwnerDied, "ErrPeerGone": shiplap.ErrPeerGone, "ErrRemoved": shiplap.ErrRemoved,
 	"ErrClosed": shiplap.ErrClosed, "EOF": io.EOF, "ErrBroken": lock.ErrBroken, "ErrNotExist": shiplap.ErrNotExist,

@@ -64,6 +64,27 @@ func ParseWeather(text string) (w Weather, err error) {
 	return w, nil
 }
 
+// without is the weather with some of it left out.
+func (w Weather) without(names []string) Weather {
+	for _, n := range names {
+		switch n {
+		case "kill":
+			w.Kill = false
+		case "stop":
+			w.Stop = false
+		case "fork":
+			w.Fork = false
+		case "exec":
+			w.Exec = false
+		case "remove":
+			w.Remove = false
+		case "wipe":
+			w.Wipe = false
+		}
+	}
+	return w
+}
+
 // deadly reports whether processes die in it, or leave the domain with what they hold.
 func (w Weather) deadly() bool { return w.Kill || w.Exec }
 

@@ -284,10 +284,8 @@ func (h *hand) linger() {
 	case pausing:
 		h.pause()
 	}
-	select {
-	case <-h.closing:
+	if h.isClosing() {
 		time.Sleep(time.Duration(h.rng.IntN(3)) * time.Millisecond)
-	default:
 	}
 }
 
@@ -308,6 +306,16 @@ func (h *hand) context() (ctx context.Context, within time.Duration, cancel func
 // over reports whether the error is one of those that a handle says at its end, or that the weather explains.
 func (h *hand) over(err error) bool {
 	return errors.Is(err, shiplap.ErrClosed) || h.excusedAbsence(err)
+}
+
+// isClosing reports whether the handles of the cycle are about to be closed.
+func (h *hand) isClosing() bool {
+	select {
+	case <-h.closing:
+		return true
+	default:
+		return false
+	}
 }
 
 // gaveUp reports whether the context ended.

@@ -55,6 +55,7 @@ func run(args []string) int {
 		bouts = f.Int("bouts", 0, "run this many bouts of each scene instead of for a time")
 		asked = f.Bool("list", false, "name the scenes and exit")
 		sky   = f.String("weather", "", "what happens in all bouts, as kill+stop+fork+exec+remove+wipe+stay or calm; empty: at random")
+		less  = f.String("without", "", "leave out these harms and ways in which waits end, separated by commas")
 		raw   = f.Bool("json", false, "print the counts as JSON")
 	)
 	f.Uint64Var(&r.Seed, "seed", 0, "seed of the first bout; 0 means a random one")
@@ -84,6 +85,9 @@ func run(args []string) int {
 			return 2
 		}
 		r.Weather = &w
+	}
+	if *less != "" {
+		r.Without = strings.Split(*less, ",")
 	}
 	names := r.Scenes()
 	if *asked {

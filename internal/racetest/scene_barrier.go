@@ -1,0 +1,101 @@
+package racetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/shiplap-ipc/shiplap"
+	"github.com/shiplap-ipc/shiplap/lock"
+)
+
+const parties = 3
+
+func init() {
+	addStorm("barrier", storm[*lock.Barrier]{
+		create: func(b *bout) error { return made(lock.CreateBarrier(b.d, object, parties, nil)) },
+		open:   func(_ *worker, d *shiplap.Domain) (*lock.Barrier, error) { return lock.OpenBarrier(d, object) },
+		turn:   (*hand).barrierTurn, judge: judgeBarrier,
+	})
+	addVigil("barrier", vigil{
+		create: func(d *shiplap.Domain, name string) (io.Closer, error) {
+			return lock.CreateBarrier(d, name, parties, nil)
+		},
+		hold: func(d *shiplap.Domain, name string) (func() error, error) {
+			b, err := lock.OpenBarrier(d, name)
+			if err != nil {
+				return nil, err
+			}
+			go func() { _, _ = b.Wait(context.Background()) }()
+			for {
+				st, err := b.Stats()
+				if err != nil || st.Waiting > 0 {
+					return b.Close, err
+				}
+				time.Sleep(100 * time.Microsecond)
+			}
+		},
+		open: func(d *shiplap.Domain, name string) (waiting, error) {
+			b, err := lock.OpenBarrier(d, name)
+			return waiting{func(ctx context.Context) error { _, err := b.Wait(ctx); return err }, b.Close}, err
+		},
+		ends: func() map[way][]error {
+			m := leaving(deaths(lock.ErrBroken), lock.ErrBroken)
+			m[removed] = append(m[removed], lock.ErrBroken) // if the other one was told of the removal first, and left
+			return m
+		}(),
+	})
+}
+
+// barrierTurn meets others. The ledger's words count who had which number.
+func (h *hand) barrierTurn(b *lock.Barrier) bool {
+	var number int
+	ctx, _, cancel := h.context()
+	err := h.wait(opWait, func() (err error) {
+		if number, err = b.Wait(ctx); err == nil && number >= 0 && number < parties {
+			h.words[number].Add(1)
+		}
+		return err
+	})
+	cancel()
+	switch {
+	case err == nil:
+		if number < 0 || number >= parties {
+			h.complain("made-up", "%v has number %d at a barrier of %d", h.me(), number, parties)
+		}
+		return true
+	case errors.Is(err, lock.ErrBroken), gaveUp(err):
+		if h.rng.IntN(4) == 0 {
+			ctx, within, cancel := h.context()
+			err := h.call(opReset, within, func() error { return b.Reset(ctx) })
+			cancel()
+			if err != nil && !gaveUp(err) && !h.over(err) {
+				h.unexpected("Reset", err)
+			}
+		}
+		time.Sleep(50 * time.Microsecond)
+		return !h.isClosing()
+	}
+	return h.ends("Wait", err)
+}
+
+// judgeBarrier: each round has each number once, unless the one that had it died before it could say so.
+func judgeBarrier(b *bout) error {
+	br, err := lock.OpenBarrier(b.d, object)
+	if err != nil {
+		return err
+	}
+	defer br.Close()
+	most, sum := uint64(0), uint64(0)
+	for i := range parties {
+		most = max(most, b.ledger.words[i].Load())
+		sum += b.ledger.words[i].Load()
+	}
+	b.count("rounds", most)
+	if missing, died := most*parties-sum, b.busyAtDeath(opWait); missing > uint64(died) && !b.weather.lossy() {
+		b.violation("lost", fmt.Sprintf("%d parties did not return from rounds that others returned from; %d died", missing, died), "")
+	}
+	return b.within("Reset", br.Reset)
+}

@@ -1,0 +1,147 @@
+package racetest
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"github.com/shiplap-ipc/shiplap"
+	"github.com/shiplap-ipc/shiplap/lock"
+)
+
+// condition is a condition variable with its mutex.
+type condition struct {
+	m     *lock.Mutex
+	c     *lock.Cond
+	first io.Closer // that is closed first
+}
+
+func (c *condition) Close() error {
+	if c.first == io.Closer(c.m) {
+		return errors.Join(c.m.Close(), c.c.Close())
+	}
+	return errors.Join(c.c.Close(), c.m.Close())
+}
+
+// openCondition opens both.
+func openCondition(d *shiplap.Domain, name string) (*condition, error) {
+	m, err := lock.OpenMutex(d, name)
+	if err != nil {
+		return nil, err
+	}
+	c, err := lock.OpenCond(d, name+"-cond")
+	if err != nil {
+		return nil, errors.Join(err, m.Close())
+	}
+	return &condition{m: m, c: c}, nil
+}
+
+func init() {
+	addStorm("cond", storm[*condition]{
+		fixed: true,
+		create: func(b *bout) error {
+			return errors.Join(made(lock.CreateMutex(b.d, object, nil)), made(lock.CreateCond(b.d, object+"-cond", nil)))
+		},
+		open: func(w *worker, d *shiplap.Domain) (*condition, error) {
+			c, err := openCondition(d, object)
+			if err == nil && w.rng.IntN(2) == 0 {
+				c.first = c.m
+			}
+			return c, err
+		},
+		turn: (*hand).condTurn,
+		judge: func(b *bout) error {
+			m, err := lock.OpenMutex(b.d, object)
+			if err != nil {
+				return err
+			}
+			defer m.Close()
+			return b.within("Lock of a mutex that nobody holds", func(ctx context.Context) error { return b.held(m, m.Lock(ctx)) })
+		},
+	})
+	addVigil("cond", vigil{ // nobody signals
+		create: func(d *shiplap.Domain, name string) (io.Closer, error) {
+			m, err := lock.CreateMutex(d, name+"-mutex", nil)
+			if err != nil {
+				return nil, err
+			}
+			if err := m.Close(); err != nil {
+				return nil, err
+			}
+			return lock.CreateCond(d, name, nil)
+		},
+		hold: func(d *shiplap.Domain, name string) (func() error, error) {
+			c, err := lock.OpenCond(d, name)
+			return func() error { return c.Signal() }, err
+		},
+		open: func(d *shiplap.Domain, name string) (waiting, error) {
+			m, err := lock.OpenMutex(d, name+"-mutex")
+			if err != nil {
+				return waiting{}, err
+			}
+			c, err := lock.OpenCond(d, name)
+			if err != nil {
+				return waiting{}, errors.Join(err, m.Close())
+			}
+			return waiting{func(ctx context.Context) error {
+				defer m.Close()
+				if err := m.Lock(ctx); err != nil {
+					return err
+				}
+				// It may return for no reason; then it is asked again, and a signal is known to have come by the counter.
+				err := c.WaitFor(ctx, m, func() bool { st, err := c.Stats(); return err != nil || st.Signals > 0 })
+				if !errors.Is(err, lock.ErrNotLocked) {
+					_ = m.Unlock()
+				}
+				return err
+			}, c.Close}, err
+		},
+		ends: map[way][]error{
+			left: {nil}, closed: {shiplap.ErrClosed}, gaveup: {context.Canceled}, removed: {shiplap.ErrRemoved}, wiped: {shiplap.ErrRemoved},
+		},
+	})
+}
+
+// condTurn takes the mutex, waits for a signal or gives one, and gives the mutex back.
+func (h *hand) condTurn(c *condition) bool {
+	if h.n%2 == 1 {
+		if err := h.call(opWait, 0, c.c.Signal); err != nil {
+			return h.ends("Signal", err)
+		}
+		return h.lockTurn(c.m, 0)
+	}
+	err := h.call(opLock, 0, func() error { return c.m.Lock(h.ctx) })
+	died := errors.Is(err, shiplap.ErrOwnerDied)
+	if err != nil && !died {
+		return h.ends("Lock", err)
+	}
+	leave := h.enters(0, died)
+	if died {
+		if err := c.m.Repaired(); err != nil && !h.over(err) {
+			h.unexpected("Repaired", err)
+		}
+	}
+	leave()
+	ctx, _, cancel := h.context()
+	err = h.wait(opWait, func() error { return c.c.Wait(ctx, c.m) })
+	cancel()
+	if errors.Is(err, lock.ErrNotLocked) {
+		return h.ends("Wait", err)
+	}
+	died = errors.Is(err, shiplap.ErrOwnerDied)
+	leave = h.enters(0, died)
+	h.linger()
+	leave()
+	if died {
+		if err := c.m.Repaired(); err != nil && !h.over(err) {
+			h.unexpected("Repaired", err)
+		}
+	}
+	if e := h.call(opUnlock, 0, c.m.Unlock); e != nil {
+		h.unexpected("Unlock of what Wait left locked", e)
+	}
+	if err != nil && !died && !gaveUp(err) {
+		return h.ends("Wait", err)
+	}
+	return true
+}
