@@ -123,7 +123,7 @@ func (r *Raw) keeper(held []side) {
 	defer r.obj.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), r.opt.Lend)
 	defer cancel()
-	sess := wait.Session{Check: r.obj.Err}
+	sess := wait.Session{Check: r.obj.Err, Verify: r.obj.Verify}
 	_ = object.Guarded(func() error {
 		for _, s := range held {
 			if err := sess.Wait(ctx, opened{r, s}); err != nil && r.lent[s].open(r.opens(s).Load()) {

@@ -33,7 +33,7 @@ func (q *Raw) Consumer(ctx context.Context) (*RawConsumer, error) {
 		return nil, err
 	}
 	c := &RawConsumer{q: q}
-	c.sess.Check = q.obj.Err
+	c.sess.Check, c.sess.Verify = q.obj.Err, q.obj.Verify
 	c.ring = view(q.obj, q.mode, &c.sess)
 	c.pin.Init(c.free)
 	err := object.Guarded(func() error {

@@ -28,7 +28,7 @@ func (q *Raw) Producer(ctx context.Context) (*RawProducer, error) {
 		return nil, err
 	}
 	p := &RawProducer{q: q}
-	p.sess.Check = q.obj.Err
+	p.sess.Check, p.sess.Verify = q.obj.Err, q.obj.Verify
 	p.ring = view(q.obj, q.mode, &p.sess)
 	p.pin.Init(p.free)
 	err := object.Guarded(func() error {

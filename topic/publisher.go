@@ -28,7 +28,7 @@ func (t *Raw) Publisher(ctx context.Context) (*RawPublisher, error) {
 		return nil, err
 	}
 	p := &RawPublisher{t: t}
-	p.sess.Check = t.obj.Err
+	p.sess.Check, p.sess.Verify = t.obj.Err, t.obj.Verify
 	p.feed = view(t.obj, t.mode, &p.sess)
 	p.pin.Init(p.free)
 	err := object.Guarded(func() error {

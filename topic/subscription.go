@@ -35,7 +35,7 @@ func (t *Raw) Subscribe(opt *SubOptions) (*RawSubscription, error) {
 		return nil, err
 	}
 	s := &RawSubscription{t: t}
-	s.sess.Check = t.obj.Err
+	s.sess.Check, s.sess.Verify = t.obj.Err, t.obj.Verify
 	s.feed = view(t.obj, t.mode, &s.sess)
 	s.pin.Init(s.free)
 	err := object.Guarded(func() (err error) {

@@ -39,6 +39,9 @@ var reproducible atomic.Bool
 // not register, so that release stores stay full fences, and does not measure pause hints. Package killtest counts instructions.
 func Reproducible() { reproducible.Store(true) }
 
+// IsReproducible reports whether Reproducible was called: then nothing runs beside the calls, by the clock.
+func IsReproducible() bool { return reproducible.Load() }
+
 // Heavy orders the caller's earlier stores before its later loads, also against peers that publish
 // with StoreRelease.
 func Heavy() {

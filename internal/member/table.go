@@ -26,6 +26,7 @@ type Table struct {
 	refs   int // guarded by joined
 
 	gate    sync.RWMutex // read: in use; write: closing
+	claims  sync.Mutex   // claim locks are the open file's, so goroutines exclude each other by this
 	closed  bool
 	names   sync.Mutex // the name lock among goroutines; the file lock is among processes
 	watches watches
@@ -44,7 +45,7 @@ var joined struct {
 func Join(dir *segment.Dir) (*Table, error) {
 	joined.Lock()
 	defer joined.Unlock()
-	for {
+	for range turns {
 		f, err := openOrCreate(dir)
 		if err != nil {
 			return nil, err
@@ -59,7 +60,7 @@ func Join(dir *segment.Dir) (*Table, error) {
 			t.release()
 			return nil, err
 		}
-		if !f.Linked(FileName) { // the domain was deleted under our hands
+		if dir.Leads(FileName, f) == segment.Gone { // the domain was deleted under our hands
 			t.release()
 			continue
 		}
@@ -69,19 +70,36 @@ func Join(dir *segment.Dir) (*Table, error) {
 		joined.m[k] = t
 		return t, nil
 	}
+	return nil, deletedAgain(dir)
 }
 
+// turns bounds what is done again because somebody deletes files meanwhile.
+const turns = 100
+
+func deletedAgain(dir *segment.Dir) error {
+	return fmt.Errorf("%w: %s/%s was made and deleted %d times in a row", errs.ErrBusy, dir.Path(), FileName, turns)
+}
+
+// openOrCreate says fs.ErrNotExist if the directory itself is gone.
 func openOrCreate(dir *segment.Dir) (*segment.File, error) {
-	for {
+	for range turns {
 		f, err := dir.Open(FileName)
 		if err == nil || !errors.Is(err, fs.ErrNotExist) {
 			return f, err
+		}
+		if at, err := dir.Stamp(); err == nil && at.Deleted {
+			return nil, &fs.PathError{Op: "join", Path: dir.Path(), Err: fs.ErrNotExist}
 		}
 		if err := create(dir); err != nil && !errors.Is(err, fs.ErrExist) && !errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("make the table of members: %w", err)
 		}
 	}
+	return nil, deletedAgain(dir)
 }
+
+// In reports whether this is the table of the members of that directory; segment.Gone: it was deleted or replaced, and
+// nobody who joins now can know those who are in it.
+func (t *Table) In(dir *segment.Dir) segment.Presence { return dir.Leads(FileName, t.file) }
 
 // create publishes a new table. Its temporary has no member behind it yet, so the maker holds a
 // lock on its first byte; a sweep that comes between making and locking takes the file away, which
@@ -159,6 +177,8 @@ func (t *Table) claim(slot int, id identity) (ok bool, err error) {
 // withClaim runs f while this process has the claim lock of a slot without a living owner; ok is
 // false if there is one, or somebody else who claims it.
 func (t *Table) withClaim(slot int, f func() error) (ok bool, err error) {
+	t.claims.Lock()
+	defer t.claims.Unlock()
 	at := int64(slotOff(slot))
 	if ok, err := t.file.LockExclusive(at+claimLock, 1); !ok || err != nil {
 		return false, err

@@ -42,7 +42,9 @@ func peer(base string) {
 		case "ephemeral":
 			o, err = s.Create(name, spec(Ephemeral))
 		case "open":
-			o, err = s.Open(name, Queue, parts)
+			if o, err = s.Open(name, Queue, parts); err == nil {
+				err = whole(o)
+			}
 		case "remove":
 			err = s.Remove(context.Background(), name)
 		case "mark": // half of a removal
@@ -53,7 +55,10 @@ func peer(base string) {
 		case "temporary":
 			_, err = s.Dir.Create(fmt.Sprintf("%08x.0", s.Table.Self()), 4096)
 		case "close":
-			err = open[name].Close()
+			if had := open[name]; had != nil {
+				delete(open, name)
+				err = had.Close()
+			}
 		}
 		if o != nil {
 			open[name] = o
@@ -64,6 +69,14 @@ func peer(base string) {
 			fmt.Println("ok")
 		}
 	}
+}
+
+// whole says what is wrong with an object that was opened: it is one that Create made, never a half of one.
+func whole(o *Object) error {
+	if n := o.Ctl.U64(HeaderSize + 512).Load(); n != 42 || o.Label != "test" {
+		return fmt.Errorf("%q holds %d", o.Label, n)
+	}
+	return nil
 }
 
 const testSize = 2 * HeaderSize

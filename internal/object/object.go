@@ -34,6 +34,7 @@ type Object struct {
 	file    *segment.File
 	shares  atomic.Int32
 	lingers atomic.Bool
+	lost    atomic.Bool // we were the first to notice that its file is gone
 }
 
 // Spec is what an object is to be made of.
@@ -91,6 +92,9 @@ func (s *Space) create(name, file string, spec Spec) (*Object, error) {
 	if spec.Reserve > 0 {
 		reserve = min(spec.Reserve, size)
 	}
+	if err := s.here(); err != nil {
+		return nil, err
+	}
 	f, err := s.Dir.CreatePart(fmt.Sprintf("%08x.%08x", s.Table.Self(), rand.Uint32()), size, reserve)
 	if err != nil {
 		return nil, err
@@ -114,19 +118,37 @@ func (s *Space) create(name, file string, spec Spec) (*Object, error) {
 	if err := o.write(spec.Init); err != nil {
 		return abandon(err)
 	}
-	for {
+	if err := s.publish(f, file); err != nil {
+		return abandon(err)
+	}
+	s.opened(o)
+	return o, nil
+}
+
+// turns bounds what is tried again because others create and remove the same name meanwhile.
+const turns = 1000
+
+// publish gives the file its name. A name that is only that of a half-removed object is taken away first.
+func (s *Space) publish(f *segment.File, file string) error {
+	for range turns {
 		err := f.Publish(file)
-		if err == nil {
-			return o, nil
-		}
 		if !errors.Is(err, fs.ErrExist) {
-			return abandon(err)
+			return err
 		}
-		// Perhaps only the name of an object that somebody died while removing.
-		if done, e := s.finishRemoval(file); e != nil || !done {
-			return abandon(errors.Join(fmt.Errorf("%w: the name is taken", errs.ErrExist), e))
+		ctx, cancel := context.WithTimeout(context.Background(), insist)
+		done, err := s.finishRemoval(ctx, file)
+		cancel()
+		if t, e := s.Dir.Thing(file); e == nil && !t.Ours() {
+			return fmt.Errorf("%w: the name is taken by a %s that is no object\nshiplap rm takes it away", errs.ErrExist, t)
+		}
+		if err != nil {
+			return err
+		}
+		if !done {
+			return fmt.Errorf("%w: the name is taken", errs.ErrExist)
 		}
 	}
+	return fmt.Errorf("%w: the name was given to another object, and taken from it, %d times in a row", errs.ErrBusy, turns)
 }
 
 func (o *Object) write(init func(*mem.Region)) (err error) {
@@ -142,6 +164,7 @@ func (o *Object) write(init func(*mem.Region)) (err error) {
 
 // attach takes this process's user lock.
 func (o *Object) attach() error {
+	pauseBefore("attach")
 	slot := int64(o.Space.Table.Slot())
 	for i := 0; ; i++ {
 		ok, err := o.file.LockShared(userLocks+slot, 1)
@@ -174,7 +197,7 @@ func (o *Object) mapParts(parts []mem.Part) (err error) {
 	o.Word = o.Ctl.U32(offState)
 	o.shares.Store(1)
 	o.Gate.out = o.leave
-	o.Sess.Check = o.Err
+	o.Sess.Check, o.Sess.Verify = o.Err, o.Verify
 	return nil
 }
 
@@ -229,6 +252,9 @@ func (s *Space) Open(name string, kind Kind, parts func(*Header) ([]mem.Part, er
 }
 
 func (s *Space) open(name, file string, kind Kind, parts func(*Header) ([]mem.Part, error)) (*Object, error) {
+	if err := s.here(); err != nil {
+		return nil, err
+	}
 	f, err := s.Dir.Open(file)
 	if err != nil {
 		return nil, err
@@ -245,11 +271,14 @@ func (s *Space) open(name, file string, kind Kind, parts func(*Header) ([]mem.Pa
 		return abandon(err)
 	}
 	if o.State&Removed != 0 {
-		o.unmap()
-		if _, err := s.finishRemoval(file); err != nil {
-			return nil, err
+		err := mark(f, o.Header)
+		if err == nil {
+			err = s.settle(f, file)
 		}
-		return nil, fmt.Errorf("%w: it was being removed", errs.ErrNotExist)
+		return abandon(errors.Join(fmt.Errorf("%w: it was being removed", errs.ErrNotExist), err))
+	}
+	if f.Deleted() {
+		return abandon(fmt.Errorf("%w: it was deleted just now", errs.ErrNotExist))
 	}
 	if kind != 0 && o.Kind != kind {
 		return abandon(fmt.Errorf("%w: %q is %s, not %s", errs.ErrIncompatible, name, o.Kind.withArticle(), kind.withArticle()))
@@ -261,6 +290,7 @@ func (s *Space) open(name, file string, kind Kind, parts func(*Header) ([]mem.Pa
 	if err := o.mapParts(p); err != nil {
 		return abandon(err)
 	}
+	s.opened(o)
 	return o, nil
 }
 
@@ -302,6 +332,7 @@ func (o *Object) Close() error {
 // leave runs when the object is closed and nobody is inside. Only now may the membership end: until
 // then our token may stand in a lock.
 func (o *Object) leave() {
+	o.Space.closed(o)
 	o.unmap()
 	_ = o.Space.Release() // there is nobody to tell
 }
@@ -309,7 +340,7 @@ func (o *Object) leave() {
 // Err is why an operation on the object cannot go on, nil if it can.
 func (o *Object) Err() error {
 	if o.Word.Load()&Removed != 0 {
-		return fmt.Errorf("%s %q: %w", o.Kind, o.Name, errs.ErrRemoved)
+		return o.removed()
 	}
 	return nil
 }
@@ -346,16 +377,19 @@ func (o *Object) Call(f func() error) error {
 
 // OpenOrCreate opens what is there or makes it; of two that make it at once one opens the other's.
 func OpenOrCreate[T any](open, create func() (T, error)) (T, error) {
-	for {
-		t, err := open()
-		if !errors.Is(err, errs.ErrNotExist) {
-			return t, err
+	var none T
+	var err error
+	for range turns {
+		t, e := open()
+		if !errors.Is(e, errs.ErrNotExist) {
+			return t, e
 		}
-		t, err = create()
-		if !errors.Is(err, errs.ErrExist) {
+		if t, err = create(); !errors.Is(err, errs.ErrExist) {
 			return t, err
 		}
 	}
+	return none, fmt.Errorf("%w: %d times in a row the name was taken when it was to be made, and free when it was to be opened (%v)",
+		errs.ErrBusy, turns, err)
 }
 
 // Explain adds what is known to a corruption: a file that shrank is named as such.

@@ -2,7 +2,9 @@ package object
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 
 	"github.com/shiplap-ipc/shiplap/internal/errs"
@@ -12,38 +14,64 @@ import (
 	"github.com/shiplap-ipc/shiplap/internal/wordlock"
 )
 
-// Removal has two steps: the state word says so (the commit: from here on the object has no name,
-// whatever the directory shows), then the file is unlinked. Who dies between leaves a name that the
-// next to open, create or sweep takes away. Unlinking happens under the domain's name lock, and
-// only if the name still leads to the very file that was marked.
+// Removal has two steps. First the object is marked: its state word says so (the commit: from here on the object has no
+// name, whatever the directory shows), its locks are barred, and everybody is woken. Then the file is unlinked. A process
+// that dies in between leaves a name that the next one to open, create or sweep takes away; it marks first, too, for the
+// dead one may not have got to the bars and the wake-ups. So before a successor of that name can exist, every
+// handle on the old object is on its way to ErrRemoved, those that only ever take a fast path included.
+// Unlinking happens under the domain's name lock, and only if the name still leads to the very file that was marked.
 
-// Remove takes away the object called name. Whoever has it open gets errs.ErrRemoved. A file whose
-// header is damaged is removed too.
+const (
+	// settle is how long an operation that has done its work waits for the name lock, before it leaves the
+	// unlinking to others.
+	settle = 10 * time.Millisecond
+	// insist is how long an operation waits for it that cannot go on before the name is free.
+	insist = time.Second
+)
+
+// paused is called, if set, where tests let others overtake.
+var paused func(before string)
+
+func pauseBefore(step string) {
+	if paused != nil {
+		paused(step)
+	}
+}
+
+// Remove takes away the object called name. Whoever has it open gets errs.ErrRemoved. A file whose header is damaged is
+// removed too, and so is what is no object: a symbolic link, say, or an empty directory.
 func (s *Space) Remove(ctx context.Context, name string) error {
 	file, err := segment.FileName(name)
+	if err == nil {
+		err = s.remove(ctx, file)
+	}
 	if err != nil {
-		return fmt.Errorf("remove: %w", err)
-	}
-	f, err := s.Dir.Open(file)
-	if err != nil {
-		return fmt.Errorf("remove %q: %w", name, err)
-	}
-	defer f.Close()
-	if err := markRemoved(f); err != nil {
-		return fmt.Errorf("remove %q: %w", name, err)
-	}
-	if err := s.unlink(ctx, f, file); err != nil {
 		return fmt.Errorf("remove %q: %w", name, err)
 	}
 	return nil
 }
 
-// markRemoved sets the flag and wakes everybody. A damaged object has nobody to tell.
-func markRemoved(f *segment.File) (err error) {
-	h, err := readHeader(f)
-	if err != nil {
-		return nil
+func (s *Space) remove(ctx context.Context, file string) error {
+	f, err := s.Dir.Open(file)
+	if errors.Is(err, errs.ErrCorrupt) || errors.Is(err, fs.ErrPermission) {
+		if t, e := s.Dir.Thing(file); e == nil {
+			return s.removeThing(ctx, file, t)
+		}
 	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if h, err := readHeader(f); err == nil { // a damaged object has nobody to tell
+		if err := mark(f, h); err != nil {
+			return err
+		}
+	}
+	return s.unlink(ctx, f, file)
+}
+
+// mark sets the state word of the object in f, bars its locks and wakes everybody. Doing it again does no harm.
+func mark(f *segment.File, h *Header) error {
 	last := int64(HeaderSize)
 	for _, e := range h.Events {
 		last = max(last, int64(e)+4)
@@ -56,32 +84,33 @@ func markRemoved(f *segment.File) (err error) {
 		return err
 	}
 	defer r.Unmap()
-	g := mem.Protect()
-	defer g.Recover(&err)
-	r.Span(0).U32(offState).Or(Removed)
-	wakeAll(r.Span(0), h)
-	g.Done = true
-	return nil
-}
-
-func wakeAll(s *mem.Span, h *Header) {
+	span := r.Span(0)
+	err = Guarded(func() error {
+		span.U32(offState).Or(Removed)
+		return nil
+	})
+	// Each for itself: of a truncated file a part may be there.
 	for _, e := range h.Events {
-		wait.NewEvent(s.U32(e)).WakeAll()
+		_ = Guarded(func() error {
+			wait.NewEvent(span.U32(e)).WakeAll()
+			return nil
+		})
 	}
 	for _, l := range h.Locks {
-		wordlock.Bar(s, l.Off)
+		_ = Guarded(func() error {
+			wordlock.Bar(span, l.Off)
+			return nil
+		})
 	}
+	return err
 }
 
-// unlink removes the name if it still leads to f.
-func (s *Space) unlink(ctx context.Context, f *segment.File, file string) error {
-	for pause := 50 * time.Microsecond; ; pause = min(2*pause, 10*time.Millisecond) {
+// lockNames takes the domain's name lock; Table.UnlockNames must follow.
+func (s *Space) lockNames(ctx context.Context) error {
+	for pause := 50 * time.Microsecond; ; pause = min(2*pause, time.Millisecond) {
 		ok, err := s.Table.LockNames()
-		if err != nil {
+		if ok || err != nil {
 			return err
-		}
-		if ok {
-			break
 		}
 		select {
 		case <-ctx.Done():
@@ -89,57 +118,93 @@ func (s *Space) unlink(ctx context.Context, f *segment.File, file string) error 
 		case <-time.After(pause):
 		}
 	}
+}
+
+// unlink removes the name if it still leads to f.
+func (s *Space) unlink(ctx context.Context, f *segment.File, file string) error {
+	if err := s.lockNames(ctx); err != nil {
+		return err
+	}
 	defer s.Table.UnlockNames()
-	if !f.Linked(file) {
+	if s.Dir.Leads(file, f) != segment.There {
 		return nil // somebody else finished it
 	}
+	pauseBefore("unlink")
 	return s.Dir.Unlink(file)
 }
 
-// finishRemoval unlinks a file whose object is marked as removed.
-func (s *Space) finishRemoval(file string) (done bool, err error) {
+// removeThing removes what is no object, if the name still leads to it.
+func (s *Space) removeThing(ctx context.Context, file string, was segment.Thing) error {
+	if err := s.lockNames(ctx); err != nil {
+		return err
+	}
+	defer s.Table.UnlockNames()
+	if is, err := s.Dir.Thing(file); err != nil || is.Ino != was.Ino || is.Dev != was.Dev {
+		return err
+	}
+	return s.Dir.RemoveThing(file, was)
+}
+
+// settle unlinks the name of a marked object, which is gone for everybody already. If the name lock is not to be had
+// soon, the name stays until the space gets round to it (see lookout), or else to the next open, create or sweep.
+func (s *Space) settle(f *segment.File, file string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), settle)
+	defer cancel()
+	err := s.unlink(ctx, f, file)
+	if errors.Is(err, errs.ErrBusy) {
+		s.later(file)
+		return nil
+	}
+	return err
+}
+
+// finishRemoval takes away the name of an object that is marked as removed. It is done if then there is none.
+func (s *Space) finishRemoval(ctx context.Context, file string) (done bool, err error) {
 	f, err := s.Dir.Open(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return true, nil
+	}
 	if err != nil {
-		return true, nil // gone, or something that Create and Open report better
+		return false, fmt.Errorf("what has the name cannot be looked at: %w", err)
 	}
 	defer f.Close()
 	h, err := readHeader(f)
 	if err != nil || h.State&Removed == 0 {
 		return false, nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	return true, s.unlink(ctx, f, file)
+	if err = mark(f, h); err == nil {
+		err = s.unlink(ctx, f, file)
+	}
+	if err != nil {
+		return false, fmt.Errorf("what has the name was removed, but the name cannot be taken away: %w", err)
+	}
+	return true, nil
 }
 
 // Remove takes away the name of this object and tells everybody, us included.
 func (o *Object) Remove() error {
-	if err := markRemoved(o.file); err != nil {
+	if err := mark(o.file, o.Header); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	return o.Space.unlink(ctx, o.file, o.file.Name())
+	return o.Space.settle(o.file, o.file.Name())
 }
 
 // removeIfLast removes an ephemeral object that has no user but us. Our own lock goes first, so that
-// of two who close at once at least one finds himself the last.
+// of two who close at once at least one finds itself the last.
 func (o *Object) removeIfLast() error {
 	o.file.Unlock(userLocks, userSlots)
-	return o.Space.removeUnused(o.file)
+	return o.Space.removeUnused(o.file, o.Header)
 }
 
 // removeUnused removes the object in f if nobody has it open.
-func (s *Space) removeUnused(f *segment.File) error {
+func (s *Space) removeUnused(f *segment.File, h *Header) error {
 	ok, err := f.LockExclusive(userLocks, userSlots)
 	if err != nil || !ok {
 		return err
 	}
 	defer f.Unlock(userLocks, userSlots)
-	if err := markRemoved(f); err != nil {
+	if err := mark(f, h); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	return s.unlink(ctx, f, f.Name())
+	return s.settle(f, f.Name())
 }

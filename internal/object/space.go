@@ -1,6 +1,8 @@
 package object
 
 import (
+	"errors"
+	"fmt"
 	"sync"
 
 	"github.com/shiplap-ipc/shiplap/internal/errs"
@@ -17,12 +19,25 @@ type Space struct {
 	Name  string
 	Mode  wait.Mode // default of its handles
 
-	mu   sync.Mutex
-	refs int
+	mu      sync.Mutex
+	refs    int
+	lookout lookout
 }
 
+// rejoins is how often Enter begins anew because the directory was deleted under its hands.
+const rejoins = 10
+
 // Enter joins the domain of that name below base.
-func Enter(base, name string, mode wait.Mode) (*Space, error) {
+func Enter(base, name string, mode wait.Mode) (s *Space, err error) {
+	for range rejoins {
+		if s, err = enterOnce(base, name, mode); !errors.Is(err, errs.ErrNotExist) {
+			break
+		}
+	}
+	return s, err
+}
+
+func enterOnce(base, name string, mode wait.Mode) (*Space, error) {
 	dir, err := segment.OpenDir(base, name, true)
 	if err != nil {
 		return nil, err
@@ -53,11 +68,19 @@ func (s *Space) Release() error {
 	if s.refs--; s.refs > 0 {
 		return nil
 	}
+	s.lookout.stop()
+	s.lastTry()
 	err := s.Table.Leave()
 	if e := s.Dir.Close(); err == nil {
 		err = e
 	}
 	return err
+}
+
+// deleted is what is wrong with a domain whose table of members is gone or another one.
+func (s *Space) deleted() error {
+	return fmt.Errorf("%w: the domain at %s was deleted under this process; next: close everything and join again",
+		errs.ErrRemoved, s.Dir.Path())
 }
 
 // OfDomain finds the space of a *shiplap.Domain. Package shiplap sets it, so that its public type

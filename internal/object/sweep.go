@@ -71,7 +71,9 @@ func (s *Space) sweepFile(ctx context.Context, file string, dryRun bool) (*Swept
 	case h.State&Removed != 0:
 		sw.What = "half-removed"
 		if !dryRun {
-			err = s.unlink(ctx, f, file)
+			if err = mark(f, h); err == nil {
+				err = s.unlink(ctx, f, file)
+			}
 		}
 		return sw, err
 	case h.Flags&Ephemeral != 0:
@@ -81,7 +83,7 @@ func (s *Space) sweepFile(ctx context.Context, file string, dryRun bool) (*Swept
 			return nil, err
 		}
 		if !dryRun {
-			err = s.removeUnused(f)
+			err = s.removeUnused(f, h)
 		}
 		return sw, err
 	}

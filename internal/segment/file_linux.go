@@ -5,11 +5,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/shiplap-ipc/shiplap/internal/errs"
 )
 
 // File is an open file of a domain directory.
@@ -109,16 +106,18 @@ func (f *File) Publish(name string) error {
 func (f *File) Discard() { unix.Unlinkat(f.dir.fd, f.name, 0) }
 
 // Open opens a published file and checks what the file system can tell about it.
-func (d *Dir) Open(name string) (*File, error) {
+func (d *Dir) Open(name string) (*File, error) { return d.open(name, unix.O_RDWR) }
+
+// OpenRead is Open of a file that is only to be looked at.
+func (d *Dir) OpenRead(name string) (*File, error) { return d.open(name, unix.O_RDONLY) }
+
+func (d *Dir) open(name string, access int) (*File, error) {
 	path := d.path + "/" + name
-	fd, err := unix.Openat(d.fd, name, unix.O_RDWR|unix.O_CLOEXEC|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
-	if err == unix.ELOOP {
-		return nil, fmt.Errorf("%w: a symbolic link stands where an object belongs", &fs.PathError{Op: "open", Path: path, Err: errs.ErrCorrupt})
-	}
-	if err == unix.EISDIR || err == unix.ENXIO {
-		return nil, fmt.Errorf("%w: not a regular file", &fs.PathError{Op: "open", Path: path, Err: errs.ErrCorrupt})
-	}
+	fd, err := unix.Openat(d.fd, name, access|unix.O_CLOEXEC|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
+		if why := d.Refused(name); err != unix.ENOENT && why != nil {
+			return nil, why
+		}
 		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
 	}
 	var st unix.Stat_t
@@ -126,15 +125,7 @@ func (d *Dir) Open(name string) (*File, error) {
 		unix.Close(fd)
 		return nil, &fs.PathError{Op: "stat", Path: path, Err: err}
 	}
-	switch {
-	case st.Mode&unix.S_IFMT != unix.S_IFREG:
-		err = fmt.Errorf("%w: not a regular file", &fs.PathError{Op: "open", Path: path, Err: errs.ErrCorrupt})
-	case int(st.Uid) != os.Geteuid():
-		err = fmt.Errorf("%w: it belongs to uid %d, this process is uid %d", &fs.PathError{Op: "open", Path: path, Err: fs.ErrPermission}, st.Uid, os.Geteuid())
-	case st.Mode&0o022 != 0:
-		err = fmt.Errorf("%w: its mode is %04o, others may write to it", &fs.PathError{Op: "open", Path: path, Err: fs.ErrPermission}, st.Mode&0o7777)
-	}
-	if err != nil {
+	if err := thing(&st).refuse(path); err != nil {
 		unix.Close(fd)
 		return nil, err
 	}
@@ -169,13 +160,6 @@ func (f *File) ReadAt(p []byte, off int64) (n int, err error) {
 
 // Close closes the descriptor. Its record locks go with it.
 func (f *File) Close() error { return unix.Close(f.fd) }
-
-// Linked reports whether name in the directory still is this very file.
-func (f *File) Linked(name string) bool {
-	var st unix.Stat_t
-	err := unix.Fstatat(f.dir.fd, name, &st, unix.AT_SYMLINK_NOFOLLOW)
-	return err == nil && st.Ino == f.Ino && uint64(st.Dev) == f.Dev
-}
 
 // Unlink removes a name, whatever it leads to. Missing is fine.
 func (d *Dir) Unlink(name string) error {

@@ -110,7 +110,7 @@ func TestBirth(t *testing.T) {
 	}
 	g.Discard()
 	o, err := d.Open("a")
-	if err != nil || o.Ino != f.Ino || !o.Linked("a") || o.Linked("b") {
+	if err != nil || o.Ino != f.Ino || d.Leads("a", o) != There || d.Leads("b", o) != Gone {
 		t.Fatalf("%+v, %v", o, err)
 	}
 	defer o.Close()

@@ -17,8 +17,8 @@ type Session struct {
 	// Check, if set before first use, is asked before each sleep for a reason to end the wait. It is cheap
 	// and may be called from any goroutine.
 	Check func() error
-	// Verify, if set before first use, is asked before a contended lock is waited for: a look at the file
-	// system that Check cannot afford.
+	// Verify, if set before first use, is asked before a contended lock is waited for, and when it was got: a look
+	// at the file system that Check cannot afford.
 	Verify func() error
 
 	mu    sync.Mutex

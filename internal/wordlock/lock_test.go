@@ -284,3 +284,27 @@ func TestInspectHostile(t *testing.T) {
 		t.Errorf("%+v", st)
 	}
 }
+
+// A lock whose file was deleted while somebody slept for it is not taken: it passes on, to others who find the same.
+func TestDeletedWhileWaiting(t *testing.T) {
+	w := newWorld()
+	holder, waiter := w.open(1), w.open(2)
+	gone, slept := errors.New("gone"), atomic.Bool{}
+	waiter.sess.Verify = func() error {
+		if slept.Load() {
+			return gone
+		}
+		return nil
+	}
+	if _, err := holder.Lock(bg); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error)
+	go func() { _, err := waiter.Lock(bg); done <- err }()
+	eventually(t, func() bool { return holder.word.Load() == 1|waitersBit })
+	slept.Store(true)
+	holder.Unlock()
+	if err := <-done; err != gone || holder.Held() {
+		t.Errorf("%v; held: %v", err, holder.Held())
+	}
+}

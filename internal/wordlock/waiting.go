@@ -39,6 +39,12 @@ func (l *Lock) lockSlow(ctx context.Context) (recovered bool, err error) {
 	w.enter()
 	defer w.leave() // also when the memory faults
 	err = l.sess.Wait(ctx, w)
+	if err == nil && w.sleeps > 0 { // the file may have been deleted while we slept
+		if err = l.sess.Verified(); err != nil {
+			l.Unlock()
+			return false, err
+		}
+	}
 	return w.recovered, err
 }
 
