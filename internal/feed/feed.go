@@ -16,6 +16,7 @@ type Feed struct {
 	area      mem.Area
 	size      uint64
 	longest   uint64 // payload that fits
+	accept    uint64 // longest payload that is read here
 	slack     uint64 // how much more than is needed is given up at a time
 	overwrite bool
 	state     *mem.U32
@@ -49,6 +50,7 @@ type Config struct {
 	Owners    wordlock.Owners
 	Sess      *wait.Session
 	Mode      wait.Mode
+	Accept    int // the longest message that is read through this view, 0 for any
 }
 
 // Open views a feed. It panics on sizes that its caller did not check (see CheckArea, CheckSlots).
@@ -69,6 +71,9 @@ func Open(c Config) *Feed {
 		Sess: c.Sess, Owners: c.Owners,
 	}
 	f.longest = min(f.size-recordHead-recordHead, 1<<32-1)
+	if f.accept = f.longest; c.Accept > 0 {
+		f.accept = min(f.accept, uint64(c.Accept))
+	}
 	f.slack = f.size / 16
 	f.Lock.Stop = func() error { return f.check(true) }
 	_ = c.Ctl.Bytes(c.Table, c.Slots*SlotSize) // it is inside

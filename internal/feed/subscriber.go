@@ -131,7 +131,7 @@ func (s *Subscriber) TakeNow(dst []byte) ([]byte, bool) {
 	pos := s.pos
 	h := f.area.Word(pos).Load()
 	n := payloadLen(h)
-	if h&^(1<<32-1) != upper(s.number) || n > f.longest || f.state.Load()&Removed != 0 || s.token.Load() != s.me {
+	if h&^(1<<32-1) != upper(s.number) || n > f.accept || f.state.Load()&Removed != 0 || s.token.Load() != s.me {
 		return dst, false
 	}
 	if !f.overwrite {
@@ -155,7 +155,8 @@ func (s *Subscriber) TakeNow(dst []byte) ([]byte, bool) {
 	return msg, true
 }
 
-// Take appends the next message to dst; errs.ErrEmpty when there is none, Lagged when the next ones are gone.
+// Take appends the next message to dst; errs.ErrEmpty when there is none, Lagged when the next ones are gone,
+// errs.ErrTooLarge for one that is longer than this view accepts, which is passed over.
 func (s *Subscriber) Take(dst []byte) ([]byte, error) {
 	f := s.f
 	if err := f.check(false); err != nil {
@@ -179,6 +180,13 @@ func (s *Subscriber) Take(dst []byte) ([]byte, error) {
 		return dst, err
 	}
 	n := int(payloadLen(h))
+	if uint64(n) > f.accept {
+		err := fmt.Errorf("%w: message %d has %d bytes, this handle accepts %d; the next call goes on behind it",
+			errs.ErrTooLarge, s.number, n, f.accept)
+		s.advance(s.pos+size, s.number+1)
+		f.room.WakeAll()
+		return dst, err
+	}
 	msg := dst
 	if f.overwrite {
 		msg = f.copyOut(dst, s.pos+recordHead, n)

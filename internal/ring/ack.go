@@ -106,6 +106,9 @@ func (l *leasing) take() (Lease, error) {
 		pos := l.cursor
 		l.cursor += size
 		if st := r.word(pos + wordSize).Load(); stateOf(st) == stateReady {
+			if err := r.accepts(payloadLen(h)); err != nil {
+				return Lease{}, err
+			}
 			ls := l.lease(pos, h, st)
 			r.cursor.StoreRelease(l.cursor)
 			return ls, nil
@@ -126,6 +129,14 @@ func (l *leasing) lease(pos, h, st uint64) Lease {
 	return Lease{Pos: pos, Len: int(payloadLen(h)), Count: int(count), stateAt: pos + wordSize}
 }
 
+// release hands a record out again.
+func (l *leasing) release(pos, h, st uint64) (Lease, error) {
+	if err := l.r.accepts(payloadLen(h)); err != nil {
+		return Lease{}, err
+	}
+	return l.lease(pos, h, st), nil
+}
+
 // scan looks among the records handed out before for one that was given back or whose holder died.
 func (l *leasing) scan() (Lease, error) {
 	alive := l.r.Owners.Self()
@@ -140,12 +151,12 @@ func (l *leasing) scan() (Lease, error) {
 		st := l.r.word(pos + wordSize).Load()
 		switch stateOf(st) {
 		case stateReady:
-			return l.lease(pos, h, st), nil
+			return l.release(pos, h, st)
 		case stateLeased:
 			switch holder := holderOf(st); {
 			case holder == alive:
 			case l.r.Owners.Dead(holder):
-				return l.lease(pos, h, st), nil
+				return l.release(pos, h, st)
 			default:
 				alive = holder // neighbours often have the same holder: spare a system call
 				if l.wait != nil {

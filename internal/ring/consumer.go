@@ -123,7 +123,7 @@ func (c *Consumer) GetNow(dst []byte) ([]byte, bool) {
 	r := c.r
 	h := r.area.Word(c.pos).Load()
 	n := payloadLen(h)
-	if h&(1<<seqShift-1)>>32 != 1 || n > r.longest || c.next != c.pos || c.off != 0 || r.owner.Load() != 0 {
+	if h&(1<<seqShift-1)>>32 != 1 || n > r.accept || c.next != c.pos || c.off != 0 || r.owner.Load() != 0 {
 		return dst, false
 	}
 	b := r.area.Slice(c.pos+r.hdr, int(n))
@@ -152,14 +152,9 @@ func (c *Consumer) Get(ctx context.Context, dst []byte) ([]byte, error) {
 		}
 	}
 	for {
-		b, err := c.Next()
-		if err == nil {
-			dst = append(dst, b...)
-			c.Commit()
-			return dst, nil
-		}
+		msg, err := c.copyNext(dst)
 		if err != errs.ErrEmpty {
-			return dst, err
+			return msg, err
 		}
 		if err := c.Wait(ctx); err != nil {
 			return dst, err
@@ -169,13 +164,23 @@ func (c *Consumer) Get(ctx context.Context, dst []byte) ([]byte, error) {
 
 // TryGet is Get without waiting; errs.ErrEmpty when there is nothing now.
 func (c *Consumer) TryGet(dst []byte) ([]byte, error) {
-	b, err := c.Next()
+	msg, err := c.copyNext(dst)
 	if err == errs.ErrEmpty {
 		if err := c.r.Drained(c.next); err != nil {
 			return dst, err
 		}
 	}
+	return msg, err
+}
+
+// copyNext appends the next message to dst and takes it, if it is not longer than this side accepts.
+func (c *Consumer) copyNext(dst []byte) ([]byte, error) {
+	b, err := c.Next()
 	if err != nil {
+		return dst, err
+	}
+	if err := c.r.accepts(uint64(len(b))); err != nil {
+		c.Back()
 		return dst, err
 	}
 	dst = append(dst, b...)

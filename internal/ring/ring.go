@@ -23,6 +23,7 @@ type Ring struct {
 	area    mem.Area
 	size    uint64
 	longest uint64   // payload that fits
+	accept  uint64   // longest payload that is copied out here
 	hdr     uint64   // bytes before the payload: 8, or 16 with acknowledgement
 	state   *mem.U32 // closed, deaf
 	owner   *mem.U32 // removed
@@ -60,6 +61,7 @@ type Config struct {
 	Owners wordlock.Owners
 	Sess   *wait.Session
 	Mode   wait.Mode
+	Accept int // the longest message that is copied out through this view, 0 for any
 }
 
 // Open views a ring. It panics on sizes that its caller did not check (see CheckArea).
@@ -88,6 +90,9 @@ func Open(c Config) *Ring {
 	}
 	r.anyRecord.r, r.anyReady.r = r, r
 	r.longest = uint64(r.MaxPayload())
+	if r.accept = r.longest; c.Accept > 0 {
+		r.accept = min(r.accept, uint64(c.Accept))
+	}
 	r.putSpin.SetMode(c.Mode)
 	r.getSpin.SetMode(c.Mode)
 	return r
@@ -164,6 +169,14 @@ func (r *Ring) parse(h uint64) (size uint64, err error) {
 		return 0, fmt.Errorf("%w: a record of %d bytes in a ring of %d", errs.ErrCorrupt, payloadLen(h), r.size)
 	}
 	return size, nil
+}
+
+// accepts is an error if this view does not take messages of n bytes. Such a message stays where it is.
+func (r *Ring) accepts(n uint64) error {
+	if n > r.accept {
+		return fmt.Errorf("%w: the next message has %d bytes, this handle accepts %d; it stays in the ring", errs.ErrTooLarge, n, r.accept)
+	}
+	return nil
 }
 
 // span checks that from..to can be positions of one moment.

@@ -151,13 +151,7 @@ func (r *Ring) getUnlock(dst []byte) ([]byte, error) {
 	if err := c.Resume(r); err != nil {
 		return dst, err
 	}
-	b, err := c.Next()
-	if err != nil {
-		return dst, err
-	}
-	dst = append(dst, b...)
-	c.Commit()
-	return dst, nil
+	return c.copyNext(dst)
 }
 
 // GetMany takes up to most messages that are there, at least one, waiting for the first. f is called
