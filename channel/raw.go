@@ -112,6 +112,7 @@ func newRaw(o *object.Object, opt Options, s side) *Raw {
 	}
 	r := &Raw{obj: o, opt: opt, side: s, members: o.Space.Table, table: holderTable(o.Space, o.Region)}
 	r.in, r.out = view(o, s.in(), opt.Wait, &o.Sess), view(o, s.out(), opt.Wait, &o.Sess)
+	r.in.Accept(opt.MaxReceive)
 	r.in.ProducersGone = r.peerGone
 	if !opt.Keep {
 		r.out.ConsumersGone = r.peerGone
@@ -233,17 +234,13 @@ func (r *Raw) TryReceive(dst []byte) (msg []byte, err error) {
 	if err := r.take(active); err != nil {
 		return msg, err
 	}
-	keep := func(b []byte) error {
-		msg = append(dst, b...)
-		return nil
-	}
-	err = r.call(func() error {
-		_, err := r.in.TryGetMany(1, keep)
+	err = r.call(func() (err error) {
+		msg, err = r.in.TryGet(dst)
 		if err == errs.ErrBusy {
 			ctx, cancel := context.WithTimeout(context.Background(), moment)
 			defer cancel()
-			if _, err = r.in.GetMany(ctx, 1, keep); err == context.DeadlineExceeded {
-				_, err = r.in.TryGetMany(1, keep)
+			if msg, err = r.in.Get(ctx, dst); err == context.DeadlineExceeded {
+				msg, err = r.in.TryGet(dst)
 			}
 		}
 		if err == errs.ErrEmpty {

@@ -43,6 +43,7 @@ func newEnd(o *object.Object, opt *Options, s side) (*End, error) {
 	e.conn.end = e
 	e.sess.Check, e.sess.Verify = o.Err, o.Verify
 	e.out, e.in = view(o, s.out(), mode, &e.sess), view(o, s.in(), mode, &e.sess)
+	e.in.Accept(opt.MaxReceive)
 	e.in.ProducersGone = e.peerGone
 	e.out.ConsumersGone = e.peerGone
 	err := object.Guarded(func() error {

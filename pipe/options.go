@@ -23,6 +23,10 @@ type Options struct {
 	Ephemeral bool
 	// Label is free text for people, up to 256 bytes (creation).
 	Label string
+	// MaxReceive is the longest message in bytes that this end copies out, 0 for any that fits. A longer one is
+	// shiplap.ErrTooLarge, before memory is taken for it; it stays in the pipe. Read and
+	// net.Conn are streams and need no bound.
+	MaxReceive int
 	// Wait is how this end waits, if not as its domain does.
 	Wait shiplap.WaitMode
 	// Logger of a listener is told when pipes cannot be accepted for want of descriptors or memory, when one is skipped

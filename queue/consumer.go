@@ -35,6 +35,7 @@ func (q *Raw) Consumer(ctx context.Context) (*RawConsumer, error) {
 	c := &RawConsumer{q: q}
 	c.sess.Check, c.sess.Verify = q.obj.Err, q.obj.Verify
 	c.ring = view(q.obj, q.mode, &c.sess)
+	c.ring.Accept(q.accept)
 	c.pin.Init(c.free)
 	err := object.Guarded(func() error {
 		if _, err := q.ring.ConsumerLock.Lock(ctx); err != nil {

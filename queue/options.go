@@ -40,6 +40,10 @@ type Options struct {
 	Label string
 	// Codec of the elements; it must be the same for all who open the queue.
 	Codec Codec
+	// MaxReceive is the longest message in bytes that this handle copies out, 0 for any that fits. A longer one is
+	// shiplap.ErrTooLarge, before memory is taken for it; it stays in the queue, for others, or for GetMany and Peek, which do
+	// not copy.
+	MaxReceive int
 	// Wait is how this handle waits, if not as its domain does.
 	Wait shiplap.WaitMode
 }

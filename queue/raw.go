@@ -18,9 +18,10 @@ import (
 
 // Raw is an open queue in bytes. All methods may be called concurrently.
 type Raw struct {
-	obj  *object.Object
-	ring *ring.Ring
-	mode wait.Mode
+	obj    *object.Object
+	ring   *ring.Ring
+	mode   wait.Mode
+	accept int // the longest message that is copied out
 
 	mu        sync.Mutex
 	exclusive map[interface{ Close() error }]struct{} // handles to close with this one
@@ -75,7 +76,9 @@ func newRaw(o *object.Object, opt *Options) *Raw {
 	if mode == shiplap.WaitAdaptive {
 		mode = o.Space.Mode
 	}
-	return &Raw{obj: o, mode: mode, ring: view(o, mode, &o.Sess),
+	r := view(o, mode, &o.Sess)
+	r.Accept(opt.MaxReceive)
+	return &Raw{obj: o, mode: mode, accept: opt.MaxReceive, ring: r,
 		exclusive: map[interface{ Close() error }]struct{}{}, leases: map[uint64]ring.Lease{}}
 }
 
@@ -161,14 +164,11 @@ func (q *Raw) PutMany(ctx context.Context, msgs [][]byte) (n int, err error) {
 // somebody holds the consuming side, shiplap.ErrClosed when the queue is closed and drained.
 func (q *Raw) TryGet(dst []byte) (msg []byte, err error) {
 	msg = dst
-	err = q.call(func() error {
+	err = q.call(func() (err error) {
 		if q.ring.Ack() {
 			return q.leaseNow(q.ring.TryLease, &msg)
 		}
-		_, err := q.ring.TryGetMany(1, func(b []byte) error {
-			msg = append(msg, b...)
-			return nil
-		})
+		msg, err = q.ring.TryGet(dst)
 		return err
 	})
 	return msg, err

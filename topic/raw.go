@@ -18,9 +18,10 @@ import (
 
 // Raw is an open topic in bytes. All methods may be called concurrently.
 type Raw struct {
-	obj  *object.Object
-	feed *feed.Feed
-	mode wait.Mode
+	obj    *object.Object
+	feed   *feed.Feed
+	mode   wait.Mode
+	accept int // the longest message that subscriptions copy out
 
 	mu     sync.Mutex
 	made   map[handle]struct{} // to be closed with this one
@@ -80,7 +81,7 @@ func newRaw(o *object.Object, opt *Options) *Raw {
 	if mode == shiplap.WaitAdaptive {
 		mode = o.Space.Mode
 	}
-	return &Raw{obj: o, mode: mode, feed: view(o, mode, &o.Sess), made: map[handle]struct{}{}}
+	return &Raw{obj: o, mode: mode, accept: opt.MaxReceive, feed: view(o, mode, &o.Sess), made: map[handle]struct{}{}}
 }
 
 func view(o *object.Object, mode wait.Mode, sess *wait.Session) *feed.Feed {

@@ -37,6 +37,7 @@ func (t *Raw) Subscribe(opt *SubOptions) (*RawSubscription, error) {
 	s := &RawSubscription{t: t}
 	s.sess.Check, s.sess.Verify = t.obj.Err, t.obj.Verify
 	s.feed = view(t.obj, t.mode, &s.sess)
+	s.feed.Accept(t.accept)
 	s.pin.Init(s.free)
 	err := object.Guarded(func() (err error) {
 		s.s, err = s.feed.Subscribe(uint64(max(opt.Last, 0)))

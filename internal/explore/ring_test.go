@@ -50,8 +50,8 @@ func newRing(ack bool, start int) *aRing {
 
 type nobody struct{}
 
-func (nobody) Self() uint32                        { return 99 }
-func (nobody) Dead(t uint32) bool                  { return t != 99 }
+func (nobody) Self() uint32                { return 99 }
+func (nobody) Dead(t uint32) bool          { return t != 99 }
 func (nobody) Watch(uint32, func()) func() { return func() {} }
 
 func must(err error) {
@@ -236,18 +236,15 @@ func (a *aRing) rest() ([]int, error) {
 				return rest, err
 			}
 		} else {
-			k, err := r.TryGetMany(1, func(b []byte) error {
-				if !slices.Equal(b, message(len(b))) {
-					return fmt.Errorf("the message of %d bytes is torn", len(b))
-				}
-				n = len(b)
-				return nil
-			})
+			b, err := r.TryGet(nil)
+			if n = len(b); err == nil && !slices.Equal(b, message(n)) {
+				err = fmt.Errorf("the message of %d bytes is torn", n)
+			}
 			if errors.Is(err, errs.ErrEmpty) || errors.Is(err, errs.ErrClosed) {
 				return rest, nil
 			}
-			if err != nil || k != 1 {
-				return rest, fmt.Errorf("%d messages: %w", k, err)
+			if err != nil {
+				return rest, fmt.Errorf("after %d messages: %w", len(rest), err)
 			}
 		}
 		rest = append(rest, n)

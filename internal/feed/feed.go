@@ -50,7 +50,6 @@ type Config struct {
 	Owners    wordlock.Owners
 	Sess      *wait.Session
 	Mode      wait.Mode
-	Accept    int // the longest message that is read through this view, 0 for any
 }
 
 // Open views a feed. It panics on sizes that its caller did not check (see CheckArea, CheckSlots).
@@ -71,9 +70,7 @@ func Open(c Config) *Feed {
 		Sess: c.Sess, Owners: c.Owners,
 	}
 	f.longest = min(f.size-recordHead-recordHead, 1<<32-1)
-	if f.accept = f.longest; c.Accept > 0 {
-		f.accept = min(f.accept, uint64(c.Accept))
-	}
+	f.accept = f.longest
 	f.slack = f.size / 16
 	f.Lock.Stop = func() error { return f.check(true) }
 	_ = c.Ctl.Bytes(c.Table, c.Slots*SlotSize) // it is inside
@@ -124,6 +121,13 @@ func (f *Feed) Fits(n int) error {
 		return fmt.Errorf("%w: a message of %d bytes, at most %d fit", errs.ErrTooLarge, n, f.MaxPayload())
 	}
 	return nil
+}
+
+// Accept bounds the messages that are read through this view, before its first use; 0 is no bound.
+func (f *Feed) Accept(n int) {
+	if n > 0 {
+		f.accept = min(f.longest, uint64(n))
+	}
 }
 
 // parse checks a header word and returns the whole size of its record.

@@ -157,7 +157,7 @@ func TestPidOfAnother(t *testing.T) {
 	in, _ := tab.Lookup(c.token)
 	slot, _ := splitToken(c.token)
 	other, _ := tab.Lookup(d.token)
-	tab.span.U32(slotOff(slot) + slotPid).Store(uint32(other.Pid)) // the number of d, the start time of c
+	tab.span.U32(slotOff(slot) + slotPid).Store(uint32(other.Pid))  // the number of d, the start time of c
 	tab.span.U64(slotOff(slot) + slotStart).Store(in.Start + 1<<20) // nobody else started then
 	var told atomic.Int32
 	stop := tab.Watch(c.token, func() { told.Add(1) })

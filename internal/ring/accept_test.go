@@ -5,13 +5,13 @@ import (
 	"testing"
 
 	"github.com/shiplap-ipc/shiplap/internal/errs"
-	"github.com/shiplap-ipc/shiplap/internal/wait"
 )
 
 // accepting is a view that takes no message of more than n bytes.
 func (w *world) accepting(token uint32, n int) *Ring {
-	return Open(Config{Ctl: w.ctl, Base: base, Area: w.area, State: w.state, Object: w.state, Ack: w.ack,
-		Owners: owners{token, w.dead}, Sess: &wait.Session{}, Accept: n})
+	r := w.open(token)
+	r.Accept(n)
+	return r
 }
 
 // A message that is too long for a view stays for others, whatever way it would be copied out; what is accessed in place
@@ -27,6 +27,9 @@ func TestAccept(t *testing.T) {
 	}
 	if _, err := r.Get(bg, nil); !errors.Is(err, errs.ErrTooLarge) {
 		t.Errorf("Get: %v", err)
+	}
+	if _, err := r.TryGet(nil); !errors.Is(err, errs.ErrTooLarge) {
+		t.Errorf("TryGet: %v", err)
 	}
 	if ok, _ := r.ConsumerLock.TryLock(); !ok {
 		t.Fatal("the lock is taken")

@@ -83,10 +83,8 @@ func (l *leasing) take() (Lease, error) {
 		// given back, sets it anew. A release store could be seen after the scan, and undo that.
 		r.again.Store(0)
 		ls, err := l.scan()
-		if err == nil {
-			r.again.StoreRelease(1) // there may be more
-		}
 		if err != errs.ErrEmpty {
+			r.again.StoreRelease(1) // there may be more
 			return ls, err
 		}
 	}

@@ -32,7 +32,7 @@ func everything(w *world) (errors []error) {
 		_, err = r.Lease(ctx)
 		add(err)
 	} else {
-		_, err = r.TryGetMany(3, note)
+		_, err = r.TryGet(nil)
 		add(err)
 		_, err = r.Get(ctx, nil)
 		add(err)

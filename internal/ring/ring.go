@@ -61,7 +61,6 @@ type Config struct {
 	Owners wordlock.Owners
 	Sess   *wait.Session
 	Mode   wait.Mode
-	Accept int // the longest message that is copied out through this view, 0 for any
 }
 
 // Open views a ring. It panics on sizes that its caller did not check (see CheckArea).
@@ -90,9 +89,7 @@ func Open(c Config) *Ring {
 	}
 	r.anyRecord.r, r.anyReady.r = r, r
 	r.longest = uint64(r.MaxPayload())
-	if r.accept = r.longest; c.Accept > 0 {
-		r.accept = min(r.accept, uint64(c.Accept))
-	}
+	r.accept = r.longest
 	r.putSpin.SetMode(c.Mode)
 	r.getSpin.SetMode(c.Mode)
 	return r
@@ -169,6 +166,13 @@ func (r *Ring) parse(h uint64) (size uint64, err error) {
 		return 0, fmt.Errorf("%w: a record of %d bytes in a ring of %d", errs.ErrCorrupt, payloadLen(h), r.size)
 	}
 	return size, nil
+}
+
+// Accept bounds the messages that are copied out through this view, before its first use; 0 is no bound.
+func (r *Ring) Accept(n int) {
+	if n > 0 {
+		r.accept = min(r.longest, uint64(n))
+	}
 }
 
 // accepts is an error if this view does not take messages of n bytes. Such a message stays where it is.

@@ -365,7 +365,7 @@ func TestDrained(t *testing.T) {
 	if _, err := r.Get(bg, nil); !errors.Is(err, errs.ErrClosed) {
 		t.Errorf("at the end: %v", err)
 	}
-	if _, err := r.TryGetMany(1, nil); !errors.Is(err, errs.ErrClosed) {
+	if _, err := r.TryGet(nil); !errors.Is(err, errs.ErrClosed) {
 		t.Errorf("at the end, without waiting: %v", err)
 	}
 	// A producer that died between its look at the state word and its commit holds nobody up.
@@ -415,7 +415,7 @@ func TestBusy(t *testing.T) {
 	if err := r.TryPut(nil); !errors.Is(err, errs.ErrBusy) {
 		t.Errorf("put: %v", err)
 	}
-	if _, err := r.TryGetMany(1, nil); !errors.Is(err, errs.ErrBusy) {
+	if _, err := r.TryGet(nil); !errors.Is(err, errs.ErrBusy) {
 		t.Errorf("get: %v", err)
 	}
 	if _, err := r.TryLease(); !errors.Is(err, errs.ErrBusy) {

@@ -154,6 +154,18 @@ func (r *Ring) getUnlock(dst []byte) ([]byte, error) {
 	return c.copyNext(dst)
 }
 
+// TryGet is Get without waiting: errs.ErrEmpty when there is nothing, errs.ErrBusy when another process is
+// taking.
+func (r *Ring) TryGet(dst []byte) ([]byte, error) {
+	if err := r.nothing(); err != nil {
+		return dst, err
+	}
+	if ok, _ := r.ConsumerLock.TryLock(); !ok {
+		return dst, errs.ErrBusy
+	}
+	return r.getUnlock(dst)
+}
+
 // GetMany takes up to most messages that are there, at least one, waiting for the first. f is called
 // with each payload in place, under the lock: it must be quick and must not keep the slice. An error
 // of f ends the batch; the message that it refused counts as taken.
@@ -172,18 +184,6 @@ func (r *Ring) GetMany(ctx context.Context, most int, f func([]byte) error) (n i
 			return 0, err
 		}
 	}
-}
-
-// TryGetMany is GetMany without waiting: errs.ErrEmpty when there is nothing, errs.ErrBusy when another
-// process is taking.
-func (r *Ring) TryGetMany(most int, f func([]byte) error) (n int, err error) {
-	if err := r.nothing(); err != nil {
-		return 0, err
-	}
-	if ok, _ := r.ConsumerLock.TryLock(); !ok {
-		return 0, errs.ErrBusy
-	}
-	return r.getManyUnlock(most, f)
 }
 
 // nothing says, without the lock, why there is nothing to take, nil if there may be something.

@@ -22,8 +22,8 @@ type owners struct {
 	dead *sync.Map
 }
 
-func (o owners) Self() uint32                                { return o.self }
-func (o owners) Dead(t uint32) bool                          { _, d := o.dead.Load(t); return d && t != o.self }
+func (o owners) Self() uint32                       { return o.self }
+func (o owners) Dead(t uint32) bool                 { _, d := o.dead.Load(t); return d && t != o.self }
 func (o owners) Watch(uint32, func()) (stop func()) { return func() {} }
 
 // world is the memory of one table, the deaths in it, its clock, and how much memory the file system has.
