@@ -321,7 +321,7 @@ func TestCloseRaces(t *testing.T) {
 		rounds = 20
 	}
 	protected := 0
-	for i := range rounds {
+	for i, begin := 0, time.Now(); i < rounds && (i < 20 || time.Since(begin) < 5*time.Second); i++ {
 		m, rw, s := must(OpenMutex(d, "m"))(t), must(OpenRWMutex(d, "rw"))(t), must(OpenSemaphore(d, "s"))(t)
 		e, c, b := must(OpenEvent(d, "e"))(t), must(OpenCond(d, "c"))(t), must(OpenBarrier(d, "b"))(t)
 		var wg sync.WaitGroup

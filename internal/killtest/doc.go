@@ -50,9 +50,9 @@
 // and is made again, up to twice; Result.Drifted counts the steps where that did not help. After twenty such steps in
 // a row nothing is made again until a step is found.
 //
-// A survivor that does everything right but takes longer than Prompt may be slow because the machine is busy. Such a
-// trial is made again, up to four times, and is a violation if the survivor is late each time. Result.Repeated counts
-// them.
+// A survivor that does everything right but takes longer than Prompt may be slow because the machine is busy, and so
+// may a victim that makes no step within Options.Timeout. Such a trial is made again, up to four times, and is a
+// violation if it is late each time. Result.Repeated counts them.
 //
 // # Limits
 //

@@ -19,14 +19,17 @@ type lateError time.Duration
 
 func (e lateError) Error() string { return fmt.Sprintf("it took %v", time.Duration(e)) }
 
-// onlyLate reports that nothing is wrong but the time that something took. On a busy machine that may be nobody's
-// fault, so such a trial is made again. An error that hides another one's cause is not forgiven.
+func (lateError) late() bool { return true }
+
+// onlyLate reports that nothing is wrong but the time that something took: a survivor, or the victim, which made no
+// step within Options.Timeout. On a busy machine that may be nobody's fault, so such a trial is made again. An error
+// that hides another one's cause is not forgiven.
 func onlyLate(err error) bool {
 	switch e := err.(type) {
 	case nil:
 		return false
-	case lateError:
-		return true
+	case interface{ late() bool }:
+		return e.late()
 	case interface{ Unwrap() error }:
 		return onlyLate(e.Unwrap())
 	case interface{ Unwrap() []error }:

@@ -13,7 +13,7 @@ import (
 // TestLateTrialsAreMadeAgain: a survivor that is late once may be on a busy machine, one that is late each time has
 // a reason, and one with another fault needs no second look.
 func TestLateTrialsAreMadeAgain(t *testing.T) {
-	late := fmt.Errorf("use: %w", lateError(time.Second))
+	late := fmt.Errorf("use: %w", errors.Join(lateError(time.Second), &exitError{expired: true}))
 	for name, c := range map[string]struct {
 		fail     func(nth int) error // of a check of the same step
 		faults   bool
@@ -80,6 +80,8 @@ func TestOnlyLate(t *testing.T) {
 	}{
 		{nil, false},
 		{late, true},
+		{fmt.Errorf("the victim: %w", &exitError{expired: true}), true},
+		{&exitError{}, false},
 		{fmt.Errorf("use: %w", errors.Join(late, fmt.Errorf("put: %w", late))), true},
 		{other, false},
 		{fmt.Errorf("%w: %w", late, other), false},

@@ -98,8 +98,7 @@ func Markdown(results []Result) string {
 	}
 	fmt.Fprintf(&b, "\n%d scenarios, %d trials.\n", len(results), trials)
 	if repeated > 0 {
-		fmt.Fprintf(&b, "%d of them were made again, because a survivor took more than %v and nothing else was wrong.\n",
-			repeated, Prompt)
+		fmt.Fprintf(&b, "%d of them were made again, because something took too long and nothing else was wrong.\n", repeated)
 	}
 	return b.String()
 }

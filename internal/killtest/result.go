@@ -20,7 +20,7 @@ type Result struct {
 	Stride, EffectStride int
 
 	Drifted    int // steps at which all trials stopped elsewhere than the recording was
-	Repeated   int // trials that were made again because a survivor took longer than Prompt, and nothing else was wrong
+	Repeated   int // trials that were made again because something took too long, and nothing else was wrong
 	Violations int
 	Found      []Violation `json:"-"` // the first 1000 of them
 

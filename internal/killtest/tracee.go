@@ -65,6 +65,9 @@ func (e *exitError) Error() string {
 	return fmt.Sprintf("victim was killed by %v", e.status.Signal())
 }
 
+// late reports that nothing is known to be wrong but the time.
+func (e *exitError) late() bool { return e.expired }
+
 // start runs the victim up to the first marker.
 func start(im *image, attr *os.ProcAttr, home, pin *unix.CPUSet, timeout time.Duration) (*tracee, error) {
 	attr.Sys = &syscall.SysProcAttr{Ptrace: true}
