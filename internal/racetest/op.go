@@ -31,10 +31,11 @@ const (
 	opCheck
 	opCall
 	opReset
+	opSweep
 )
 
 var opNames = [...]string{"nothing", "Join", "Open", "Close", "Domain.Close", "Lock", "Unlock", "Acquire", "Release", "Put",
 	"Get", "Receive", "Ack", "Send", "Recv", "Wait", "Dial", "Accept", "Publish", "Subscribe", "Store", "Load", "Update",
-	"Watch", "Check", "Call", "Reset"}
+	"Watch", "Check", "Call", "Reset", "Sweep"}
 
 func (o op) String() string { return opNames[o] }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"io"
+	"runtime"
+	"sync/atomic"
 
 	"github.com/shiplap-ipc/shiplap"
 	"github.com/shiplap-ipc/shiplap/lock"
@@ -131,4 +133,73 @@ func init() {
 		},
 		ends: leaving(deaths(shiplap.ErrOwnerDied), nil),
 	})
+}
+
+func init() {
+	addStorm("mutex misuse", storm[*ownHandles]{
+		create: func(b *bout) error { return made(lock.CreateMutex(b.d, object, nil)) },
+		open:   func(_ *worker, d *shiplap.Domain) (*ownHandles, error) { return &ownHandles{d}, nil },
+		turn:   (*hand).misuseTurn,
+	})
+}
+
+// ownHandles gives each goroutine a handle of its own.
+type ownHandles struct{ d *shiplap.Domain }
+
+// Close does nothing: each goroutine closes its own.
+func (*ownHandles) Close() error { return nil }
+
+// misuseTurn unlocks twice at once what it has locked once. One of both is told; nobody else is harmed.
+func (h *hand) misuseTurn(o *ownHandles) bool {
+	m, err := lock.OpenMutex(o.d, object)
+	if err != nil {
+		return h.ends("OpenMutex", err)
+	}
+	defer m.Close()
+	for range 50 {
+		if h.isClosing() {
+			return false
+		}
+		if h.rng.IntN(4) == 0 { // as it should be, so that there is somebody to harm
+			if !h.lockTurn(m, 0) {
+				return false
+			}
+			continue
+		}
+		err := h.call(opLock, 0, func() error { return m.Lock(h.ctx) })
+		died := errors.Is(err, shiplap.ErrOwnerDied)
+		if err != nil && !died {
+			return h.ends("Lock", err)
+		}
+		leave := h.enters(0, died)
+		if died {
+			if err := m.Repaired(); err != nil && !h.over(err) {
+				h.unexpected("Repaired", err)
+			}
+		}
+		leave()
+		other := make(chan error)
+		var ready, now atomic.Bool
+		go func() {
+			for ready.Store(true); !now.Load(); { // so that both unlock at the same moment
+			}
+			other <- m.Unlock()
+		}()
+		for !ready.Load() {
+			runtime.Gosched()
+		}
+		now.Store(true)
+		first := h.call(opUnlock, 0, m.Unlock)
+		second := <-other
+		if first != nil {
+			first, second = second, first
+		}
+		if h.excusedAbsence(first) || h.excusedAbsence(second) {
+			return false
+		}
+		if first != nil || !errors.Is(second, shiplap.ErrConflict) {
+			h.complain("unlocked-twice", "%v locked once and unlocked twice: %v, %v", h.me(), first, second)
+		}
+	}
+	return true
 }
