@@ -3,6 +3,8 @@ package racetest
 import (
 	"encoding/binary"
 	"fmt"
+
+	"github.com/shiplap-ipc/shiplap/internal/mem"
 )
 
 // What a cell says of a message.
@@ -71,6 +73,16 @@ func (h *hand) puts(f func(msg []byte) error, full ...error) bool {
 		h.unexpected("sending", err)
 	}
 	return false
+}
+
+// change sets and clears bits of a cell. Several may do so at once: a message that comes again has more than one receiver.
+func change(cell *mem.U64, set, clear uint64) {
+	for {
+		was := cell.Load()
+		if cell.CAS(was, was&^clear|set) {
+			return
+		}
+	}
 }
 
 // takes writes down that a message has arrived.

@@ -253,14 +253,11 @@ func (h *hand) ackTurn(q *queue.Raw) bool {
 	case 1: // closing the handle gives it back
 		return true
 	default:
-		before := cell.Load()
-		for !cell.CAS(before, before|acking) {
-			before = cell.Load()
-		}
+		change(cell, acking, 0)
 		if err = h.call(opAck, 0, v.Ack); err == nil {
-			cell.Add(acked)
+			change(cell, acked, 0)
 		} else {
-			cell.Add(^uint64(acking - 1)) // minus acking
+			change(cell, 0, acking)
 		}
 	}
 	if err != nil && !h.over(err) {
