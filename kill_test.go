@@ -17,7 +17,7 @@ import (
 	"github.com/shiplap-ipc/shiplap/queue"
 )
 
-var bg = context.Background()
+var bg = killtest.Background()
 
 // world is what survivors have: a domain, and in it the queue "keep" with the message "kept".
 type world struct {
@@ -221,17 +221,30 @@ func scenarios() []killtest.Scenario {
 			if err := os.MkdirAll(warm, 0o700); err != nil {
 				return nil, err
 			}
-			_, err := join(warm)
+			d, err := join(warm)
+			if err != nil {
+				return nil, err
+			}
+			v.Own(d)
+			v.Close = d.Close
 			return func() error {
-				_, err := shiplap.Join("some", &shiplap.Options{Dir: v.Dir, NoSweep: !sweep})
+				d, err := shiplap.Join("some", &shiplap.Options{Dir: v.Dir, NoSweep: !sweep})
+				if err == nil {
+					v.Own(d)
+				}
 				return err
-			}, err
+			}, nil
 		}
 	}
 	member := func(op func(d *shiplap.Domain) error) func(v *killtest.Victim) (func() error, error) {
 		return func(v *killtest.Victim) (func() error, error) {
 			d, err := join(v.Dir)
-			return func() error { return op(d) }, err
+			if err != nil {
+				return nil, err
+			}
+			v.Own(d)
+			v.Close = d.Close
+			return func() error { return op(d) }, nil
 		}
 	}
 	sweep := member(func(d *shiplap.Domain) error { _, err := d.Sweep(bg, false); return err })

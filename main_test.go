@@ -14,7 +14,7 @@ import (
 
 // TestMain is victim or test run; the latter must leave nothing behind.
 func TestMain(m *testing.M) {
-	killtest.RunVictim(scenarios()...)
+	killtest.RunVictim(interruptScenarios()...)
 	goroutines, files := runtime.NumGoroutine(), len(openFiles())
 	code := m.Run()
 	if code == 0 {

@@ -124,14 +124,31 @@ func onB(op func(b *channel.Channel[string]) error) func(*killtest.Victim) (func
 			return nil, err
 		}
 		b, err := channel.Get[string](d, "c", nil)
-		return func() error { return op(b) }, err
+		if err != nil {
+			return nil, err
+		}
+		v.Own(d)
+		v.Own(b)
+		v.Close = b.Close
+		return func() error { return op(b) }, nil
 	}
 }
 
-func onDomain(op func(d *shiplap.Domain) error) func(*killtest.Victim) (func() error, error) {
+func onDomain(op func(d *shiplap.Domain) (io.Closer, error)) func(*killtest.Victim) (func() error, error) {
 	return func(v *killtest.Victim) (func() error, error) {
 		d, err := joinAt(v.Dir)
-		return func() error { return op(d) }, err
+		if err != nil {
+			return nil, err
+		}
+		v.Own(d)
+		v.Close = d.Close
+		return func() error {
+			c, err := op(d)
+			if err == nil {
+				v.Own(c)
+			}
+			return err
+		}, nil
 	}
 }
 
@@ -367,10 +384,13 @@ func secret(v *killtest.Victim) (func() error, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := channel.Anonymous[string](d, &channel.Options{Capacity: 4096})
+	c, err := channel.Anonymous[string](d, &channel.Options{Capacity: 4096, Lend: 20 * time.Millisecond})
 	if err != nil {
 		return nil, err
 	}
+	v.Own(d)
+	v.Own(c)
+	v.Close = c.Close
 	_, err = c.Ref(channel.SideB)
 	return c.Close, err
 }
@@ -391,27 +411,26 @@ func scenarios() []killtest.Scenario {
 	return []killtest.Scenario{
 		{
 			Name: "channel/Set", Covers: []string{"channel.Set"}, Setup: empty, Check: settable, While: look,
-			Prepare: onDomain(func(d *shiplap.Domain) error { _, err := channel.Set[string](d, "c", small); return err }),
+			Prepare: onDomain(func(d *shiplap.Domain) (io.Closer, error) { return channel.Set[string](d, "c", small) }),
 		},
 		{
 			Name: "channel/SetOrGetOwn", Covers: []string{"channel.SetOrGetOwn"}, Setup: empty, Check: settable, While: look,
-			Prepare: onDomain(func(d *shiplap.Domain) error { _, err := channel.SetOrGetOwn[string](d, "c", small); return err }),
+			Prepare: onDomain(func(d *shiplap.Domain) (io.Closer, error) { return channel.SetOrGetOwn[string](d, "c", small) }),
 		},
 		{
 			Name: "channel/Anonymous", Covers: []string{"channel.Anonymous"}, Setup: empty, Check: swept, While: look,
-			Prepare: onDomain(func(d *shiplap.Domain) error {
-				_, err := channel.Anonymous[string](d, &channel.Options{Capacity: 4096})
-				return err
+			Prepare: onDomain(func(d *shiplap.Domain) (io.Closer, error) {
+				return channel.Anonymous[string](d, &channel.Options{Capacity: 4096})
 			}),
 		},
 		{
 			Name: "channel/Get", Covers: []string{"channel.Get", "channel.OpenRaw"}, Setup: withA, Check: either(came), While: stands(false),
-			Prepare: onDomain(func(d *shiplap.Domain) error { _, err := channel.Get[string](d, "c", nil); return err }),
-			Recover: &killtest.Recovery{Prepare: onDomain(func(d *shiplap.Domain) error { _, err := channel.Get[string](d, "c", nil); return err })},
+			Prepare: onDomain(func(d *shiplap.Domain) (io.Closer, error) { return channel.Get[string](d, "c", nil) }),
+			Recover: &killtest.Recovery{Prepare: onDomain(func(d *shiplap.Domain) (io.Closer, error) { return channel.Get[string](d, "c", nil) })},
 		},
 		{
 			Name: "channel/Get of one who is waited for", Covers: []string{"channel.Get"}, Setup: withWaiter, Check: waiterTold, While: look,
-			Prepare: onDomain(func(d *shiplap.Domain) error { _, err := channel.Get[string](d, "c", nil); return err }),
+			Prepare: onDomain(func(d *shiplap.Domain) (io.Closer, error) { return channel.Get[string](d, "c", nil) }),
 		},
 		{
 			Name: "channel/Close of one who is waited for", Covers: []string{"channel.Channel.Close"}, Setup: withWaiter, Check: waiterTold, While: look,
@@ -419,7 +438,7 @@ func scenarios() []killtest.Scenario {
 		},
 		{
 			Name: "channel/GetOwn", Covers: []string{"channel.GetOwn"}, Setup: withA, Check: beside, While: stands(false),
-			Prepare: onDomain(func(d *shiplap.Domain) error { _, err := channel.GetOwn[string](d, "c", nil); return err }),
+			Prepare: onDomain(func(d *shiplap.Domain) (io.Closer, error) { return channel.GetOwn[string](d, "c", nil) }),
 		},
 		{
 			Name: "channel/Ref.Open", Covers: []string{"channel.Ref.Open"}, Check: came, While: stands(false),
@@ -435,7 +454,18 @@ func scenarios() []killtest.Scenario {
 			Prepare: func(v *killtest.Victim) (func() error, error) {
 				d, err := joinAt(v.Dir)
 				ref := channel.Ref[string]{Domain: "t", Name: "c", Side: channel.SideB, ID: v.Arg}
-				return func() error { _, err := ref.Open(d, nil); return err }, err
+				if err != nil {
+					return nil, err
+				}
+				v.Own(d)
+				v.Close = d.Close
+				return func() error {
+					c, err := ref.Open(d, nil)
+					if err == nil {
+						v.Own(c)
+					}
+					return err
+				}, nil
 			},
 		},
 		atB("channel/Send", []string{"channel.Channel.Send", "channel.Raw.Send"}, "to A", 0, false, func(b *channel.Channel[string]) error { return b.Send(bg, "to A") }),

@@ -16,9 +16,9 @@ import (
 )
 
 // Not in TestMain, which other tests of this package may want: init too runs on the main goroutine.
-func init() { killtest.RunVictim(killScenarios()...) }
+func init() { killtest.RunVictim(interruptScenarios()...) }
 
-var bg = context.Background()
+var bg = killtest.Background()
 
 // pipeWorld is what survivors have: end A of the pipe "p", into which "to B 0" to "to B 2" were sent, or a listener.
 type pipeWorld struct {
@@ -95,14 +95,34 @@ func onB(op func(b *pipe.End) error) func(*killtest.Victim) (func() error, error
 			return nil, err
 		}
 		b, err := pipe.Open(d, "p", nil)
-		return func() error { return op(b) }, err
+		if err != nil {
+			return nil, err
+		}
+		v.Own(d)
+		v.Own(b)
+		v.Close, lastEnd = b.Close, b
+		return func() error { return op(b) }, nil
 	}
 }
 
-func onDomain(op func(d *shiplap.Domain) error) func(*killtest.Victim) (func() error, error) {
+// lastEnd is the end that the victim has opened.
+var lastEnd *pipe.End
+
+func onDomain(op func(d *shiplap.Domain) (io.Closer, error)) func(*killtest.Victim) (func() error, error) {
 	return func(v *killtest.Victim) (func() error, error) {
 		d, err := joinAt(v.Dir)
-		return func() error { return op(d) }, err
+		if err != nil {
+			return nil, err
+		}
+		v.Own(d)
+		v.Close = d.Close
+		return func() error {
+			c, err := op(d)
+			if err == nil {
+				v.Own(c)
+			}
+			return err
+		}, nil
 	}
 }
 
@@ -241,7 +261,7 @@ func creatable(t *killtest.Trial, state any) error {
 	if err != nil {
 		return err
 	}
-	if b.PeerDied() { // it was made by the dead
+	if b.PeerDied() || t.Mode == killtest.Interrupt && t.Err == nil { // it was made by one who is gone
 		ctx, cancel := soon()
 		defer cancel()
 		if _, err := b.Recv(ctx, nil); err != io.EOF {
@@ -334,7 +354,7 @@ func killScenarios() []killtest.Scenario {
 	end := func(name, covers, sent string, ends bool, op func(b *pipe.End) error) killtest.Scenario {
 		return killtest.Scenario{Name: name, Covers: []string{covers}, Setup: withA, Prepare: onB(op), Check: endGone(sent, ends), While: endStands(ends)}
 	}
-	create := onDomain(func(d *shiplap.Domain) error { _, err := pipe.Create(d, "p", small); return err })
+	create := onDomain(func(d *shiplap.Domain) (io.Closer, error) { return pipe.Create(d, "p", small) })
 	return []killtest.Scenario{
 		end("pipe/Send", "pipe.End.Send", "to A", false, func(b *pipe.End) error { return b.Send(bg, []byte("to A")) }),
 		end("pipe/Write", "pipe.End.Write", "to A", false, func(b *pipe.End) error { _, err := b.Write([]byte("to A")); return err }),
@@ -357,48 +377,59 @@ func killScenarios() []killtest.Scenario {
 		end("pipe/Close", "pipe.End.Close", "", true, (*pipe.End).Close),
 		{
 			Name: "pipe/Open", Covers: []string{"pipe.Open"}, Setup: withA, Check: openOrGone, While: openStands,
-			Prepare: onDomain(func(d *shiplap.Domain) error { _, err := pipe.Open(d, "p", nil); return err }),
+			Prepare: onDomain(func(d *shiplap.Domain) (io.Closer, error) { return pipe.Open(d, "p", nil) }),
 		},
 		{Name: "pipe/Create", Covers: []string{"pipe.Create"}, Setup: empty, Prepare: create, Check: creatable, While: look},
 		{
 			Name: "pipe/OpenOrCreate", Covers: []string{"pipe.OpenOrCreate"}, Setup: empty, Check: creatable, While: look,
-			Prepare: onDomain(func(d *shiplap.Domain) error { _, err := pipe.OpenOrCreate(d, "p", small); return err }),
+			Prepare: onDomain(func(d *shiplap.Domain) (io.Closer, error) { return pipe.OpenOrCreate(d, "p", small) }),
 		},
 		{
 			Name: "pipe/Listen", Covers: []string{"pipe.Listen"}, Setup: empty, Check: listenable, While: look,
-			Prepare: onDomain(func(d *shiplap.Domain) error { _, err := pipe.Listen(d, "l", small); return err }),
+			Prepare: onDomain(func(d *shiplap.Domain) (io.Closer, error) { return pipe.Listen(d, "l", small) }),
 		},
 		{
 			Name: "pipe/Dial", Covers: []string{"pipe.Dial"}, Setup: withListener, While: look,
-			Check: func(_ *killtest.Trial, state any) error { return dialled(state.(*pipeWorld)) },
-			Prepare: onDomain(func(d *shiplap.Domain) error {
-				_, err := pipe.Dial(bg, d, "l", small)
+			Check:   func(_ *killtest.Trial, state any) error { return dialled(state.(*pipeWorld)) },
+			Prepare: onDomain(func(d *shiplap.Domain) (io.Closer, error) { return pipe.Dial(bg, d, "l", small) }),
+		},
+		{
+			Name: "pipe/AcceptEnd", Covers: []string{"pipe.Listener.AcceptEnd"}, Setup: empty, Check: accepting, While: look,
+			Prepare: selfDialled(func(l *pipe.Listener, v *killtest.Victim) error {
+				e, err := l.AcceptEnd(bg)
+				if err == nil {
+					v.Own(e)
+				}
 				return err
 			}),
 		},
 		{
-			Name: "pipe/AcceptEnd", Covers: []string{"pipe.Listener.AcceptEnd"}, Setup: empty, Check: accepting, While: look,
-			Prepare: selfDialled(func(l *pipe.Listener) error { _, err := l.AcceptEnd(bg); return err }),
-		},
-		{
 			Name: "pipe/Listener.Close", Covers: []string{"pipe.Listener.Close"}, Setup: empty, Check: accepting, While: look,
-			Prepare: selfDialled((*pipe.Listener).Close),
+			Prepare: selfDialled(func(l *pipe.Listener, _ *killtest.Victim) error { return l.Close() }),
 		},
 	}
 }
 
 // selfDialled is an operation of a listener that was dialled.
-func selfDialled(op func(l *pipe.Listener) error) func(*killtest.Victim) (func() error, error) {
+func selfDialled(op func(l *pipe.Listener, v *killtest.Victim) error) func(*killtest.Victim) (func() error, error) {
 	return func(v *killtest.Victim) (func() error, error) {
 		d, err := joinAt(v.Dir)
 		if err != nil {
 			return nil, err
 		}
 		l, err := pipe.Listen(d, "l", small)
-		if err == nil {
-			_, err = pipe.Dial(bg, d, "l", small)
+		if err != nil {
+			return nil, err
 		}
-		return func() error { return op(l) }, err
+		e, err := pipe.Dial(bg, d, "l", small)
+		if err != nil {
+			return nil, err
+		}
+		v.Own(d)
+		v.Own(l)
+		v.Own(e)
+		v.Close = l.Close
+		return func() error { return op(l, v) }, nil
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"testing"
 	"time"
@@ -145,20 +146,34 @@ func caller(op func(c *rpc.Client) error) func(*killtest.Victim) (func() error, 
 		if err != nil {
 			return nil, err
 		}
+		v.Own(d)
 		c, err := rpc.Dial(bg, d, "s", narrow)
 		if err != nil {
 			return nil, err
 		}
+		v.Own(c)
+		v.Close = c.Close
 		_, err = rpc.Call[pair, int64](bg, c, "add", pair{1, 2})
 		_, err2 := rpc.Call[[]byte, []byte](bg, c, "echo", nil)
 		return func() error { return op(c) }, errors.Join(err, err2)
 	}
 }
 
-func onDomain(op func(d *shiplap.Domain) error) func(*killtest.Victim) (func() error, error) {
+func onDomain(op func(d *shiplap.Domain) (io.Closer, error)) func(*killtest.Victim) (func() error, error) {
 	return func(v *killtest.Victim) (func() error, error) {
 		d, err := joinAt(v.Dir)
-		return func() error { return op(d) }, err
+		if err != nil {
+			return nil, err
+		}
+		v.Own(d)
+		v.Close = d.Close
+		return func() error {
+			c, err := op(d)
+			if err == nil {
+				v.Own(c)
+			}
+			return err
+		}, nil
 	}
 }
 
@@ -182,9 +197,9 @@ func scenarios() []killtest.Scenario {
 		{Name: "rpc/CallRaw", Covers: []string{"rpc.Client.CallRaw"}, Setup: serving, While: beside, Check: alone,
 			Prepare: caller(func(c *rpc.Client) error { _, err := c.CallRaw(bg, "echo", []byte("x")); return err })},
 		{Name: "rpc/Dial", Covers: []string{"rpc.Dial"}, Setup: serving, While: beside, Check: alone,
-			Prepare: onDomain(func(d *shiplap.Domain) error { _, err := rpc.Dial(bg, d, "s", narrow); return err })},
+			Prepare: onDomain(func(d *shiplap.Domain) (io.Closer, error) { return rpc.Dial(bg, d, "s", narrow) })},
 		{Name: "rpc/Serve", Covers: []string{"rpc.Serve"}, Setup: nobody, Check: successor,
-			Prepare: onDomain(func(d *shiplap.Domain) error { _, err := rpc.Serve(bg, d, "s", nil); return err })},
+			Prepare: onDomain(func(d *shiplap.Domain) (io.Closer, error) { return rpc.Serve(bg, d, "s", nil) })},
 	}
 }
 

@@ -41,11 +41,18 @@ var names = []string{"block", "float", "frames", "plain", "short", "word"}
 const length = 20 // of the arrays
 
 func (w *world) Close() error {
+	if err := w.closeAll(); err != nil && !errors.Is(err, shiplap.ErrClosed) {
+		return err
+	}
+	return w.d.Close()
+}
+
+func (w *world) closeAll() error {
 	var failed error
 	for _, c := range []closer{w.word, w.short, w.float, w.block, w.plain, w.frames} {
 		failed = errors.Join(failed, c.Close())
 	}
-	return errors.Join(failed, w.d.Close())
+	return failed
 }
 
 func makeWorld(t *killtest.Trial) (any, error) {
@@ -160,6 +167,8 @@ func (s scene) scenario() killtest.Scenario {
 		if err != nil {
 			return nil, err
 		}
+		kv.Own(w)
+		kv.Close = w.closeAll
 		return s.op(w)
 	}
 	k := killtest.Scenario{Name: "shared/" + s.name, Covers: s.covers, Setup: makeWorld, Prepare: prepare,

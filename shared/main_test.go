@@ -16,12 +16,12 @@ import (
 
 // TestMain is victim, peer or test run; the latter must leave nothing behind.
 func TestMain(m *testing.M) {
-	killtest.RunVictim(scenarios()...)
+	killtest.RunVictim(interruptScenarios()...)
 	roles.Run(nil)
 	leaktest.Main(m)
 }
 
-var bg = context.Background()
+var bg = killtest.Background()
 
 // soon bounds what must not take long.
 func soon(t testing.TB) context.Context {

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -47,6 +48,7 @@ type scene struct {
 // victim is a process that has the topic open.
 type victim struct {
 	s    *scene
+	kv   *killtest.Victim
 	d    *shiplap.Domain
 	r    *topic.Raw
 	sub  *topic.RawSubscription
@@ -61,10 +63,13 @@ func (s *scene) prepare(by int, op func(*victim) (func() error, error)) func(*ki
 		if err != nil {
 			return nil, err
 		}
-		v := &victim{s: s, d: d, buf: make([]byte, 0, 1024)}
+		v := &victim{s: s, d: d, buf: make([]byte, 0, 1024), kv: kv}
+		kv.Own(d)
 		if v.r, err = topic.OpenRaw(d, "t", nil); err != nil {
 			return nil, err
 		}
+		kv.Own(v.r)
+		kv.Close = v.r.Close
 		for i := range max(1, s.puts) {
 			v.msgs = append(v.msgs, message(by+i, length))
 		}
@@ -72,13 +77,23 @@ func (s *scene) prepare(by int, op func(*victim) (func() error, error)) func(*ki
 			if v.sub, err = v.r.Subscribe(&topic.SubOptions{Last: s.fill}); err != nil {
 				return nil, err
 			}
+			kv.Own(v.sub)
 		}
 		v.took, err = syscall.Open(filepath.Join(kv.Dir, tookFile), syscall.O_WRONLY|syscall.O_CREAT|syscall.O_APPEND, 0o600)
 		if err != nil {
 			return nil, err
 		}
+		kv.Own(os.NewFile(uintptr(v.took), tookFile))
 		return op(v)
 	}
+}
+
+// own takes a subscription in.
+func (v *victim) own(s *topic.RawSubscription, err error) error {
+	if err == nil {
+		v.kv.Own(s)
+	}
+	return err
 }
 
 // note reports a message that was received.
@@ -384,7 +399,11 @@ func now(op func(v *victim) error) func(v *victim) (func() error, error) {
 func holding(op func(v *victim, p *topic.RawPublisher) error) func(v *victim) (func() error, error) {
 	return func(v *victim) (func() error, error) {
 		p, err := v.r.Publisher(bg)
-		return func() error { return op(v, p) }, err
+		if err != nil {
+			return nil, err
+		}
+		v.kv.Own(p)
+		return func() error { return op(v, p) }, nil
 	}
 }
 
@@ -398,7 +417,7 @@ func three(n int, err error) error {
 
 var (
 	publish    = now(func(v *victim) error { return v.r.Publish(bg, v.msgs[0]) })
-	subscribe1 = now(func(v *victim) error { _, err := v.r.Subscribe(&topic.SubOptions{Last: 2}); return err })
+	subscribe1 = now(func(v *victim) error { return v.own(v.r.Subscribe(&topic.SubOptions{Last: 2})) })
 	receive1   = now(func(v *victim) error { return v.note(v.sub.Receive(bg, v.buf)) })
 )
 
@@ -414,7 +433,13 @@ var scenes = []*scene{
 	{name: "topic/PublishMany, overwriting", overwrite: true, shift: 16, fill: 2, puts: 3,
 		op: now(func(v *victim) error { return three(v.r.PublishMany(bg, v.msgs)) })},
 	{name: "topic/Publisher", covers: []string{"topic.Raw.Publisher"}, fill: 2,
-		op: now(func(v *victim) error { _, err := v.r.Publisher(bg); return err })},
+		op: now(func(v *victim) error {
+			p, err := v.r.Publisher(bg)
+			if err == nil {
+				v.kv.Own(p)
+			}
+			return err
+		})},
 	{name: "publisher/Publish", covers: []string{"topic.RawPublisher.Publish"}, shift: 17, fill: 2, puts: 1, holds: true,
 		op: holding(func(v *victim, p *topic.RawPublisher) error { return p.Publish(bg, v.msgs[0]) })},
 	{name: "publisher/TryPublish", covers: []string{"topic.RawPublisher.TryPublish"}, fill: 2, puts: 1, holds: true,
@@ -426,7 +451,7 @@ var scenes = []*scene{
 
 	{name: "topic/Subscribe", covers: []string{"topic.Raw.Subscribe"}, shift: 17, fill: 3, op: subscribe1, recover: subscribe1},
 	{name: "topic/Subscribe, overwriting", overwrite: true, shift: 17, fill: 3, op: subscribe1},
-	{name: "topic/Subscribe from now on", fill: 3, op: now(func(v *victim) error { _, err := v.r.Subscribe(nil); return err })},
+	{name: "topic/Subscribe from now on", fill: 3, op: now(func(v *victim) error { return v.own(v.r.Subscribe(nil)) })},
 	{name: "subscription/Receive", covers: []string{"topic.RawSubscription.Receive"}, fill: 3, reads: true, gets: 1, op: receive1},
 	{name: "subscription/Receive over the end of the ring", shift: 18, fill: 3, reads: true, gets: 1, op: receive1},
 	{name: "subscription/Receive, overwriting", overwrite: true, shift: 18, fill: 3, reads: true, gets: 1,
@@ -446,7 +471,10 @@ var scenes = []*scene{
 		op: now(func(v *victim) error { return v.r.CloseTopic() })},
 	{name: "topic/Close", covers: []string{"topic.Raw.Close"}, fill: 2, reads: true,
 		op: func(v *victim) (func() error, error) {
-			_, err := v.r.Publisher(bg)
+			p, err := v.r.Publisher(bg)
+			if err == nil {
+				v.kv.Own(p)
+			}
 			return v.r.Close, err
 		}},
 }
@@ -460,7 +488,7 @@ func (s *scene) scenario() killtest.Scenario {
 }
 
 // creation: whatever the dead left, the topic can be opened or made.
-func creation(name, covers string, op func(d *shiplap.Domain) error) killtest.Scenario {
+func creation(name, covers string, op func(d *shiplap.Domain) (io.Closer, error)) killtest.Scenario {
 	return killtest.Scenario{
 		Name: name, Covers: []string{covers},
 		Setup: func(t *killtest.Trial) (any, error) {
@@ -469,7 +497,18 @@ func creation(name, covers string, op func(d *shiplap.Domain) error) killtest.Sc
 		},
 		Prepare: func(kv *killtest.Victim) (func() error, error) {
 			d, err := shiplap.Join("", &shiplap.Options{Dir: kv.Dir, NoSweep: true})
-			return func() error { return op(d) }, err
+			if err != nil {
+				return nil, err
+			}
+			kv.Own(d)
+			kv.Close = d.Close
+			return func() error {
+				c, err := op(d)
+				if err == nil {
+					kv.Own(c)
+				}
+				return err
+			}, nil
 		},
 		Check: func(t *killtest.Trial, state any) (err error) {
 			w := state.(*world)
@@ -493,10 +532,9 @@ func scenarios() (all []killtest.Scenario) {
 		all = append(all, s.scenario())
 	}
 	return append(all,
-		creation("topic/Create", "topic.Create", func(d *shiplap.Domain) error { _, err := topic.Create[int64](d, "t", small); return err }),
-		creation("topic/OpenOrCreate", "topic.OpenOrCreate", func(d *shiplap.Domain) error {
-			_, err := topic.OpenOrCreate[int64](d, "t", small)
-			return err
+		creation("topic/Create", "topic.Create", func(d *shiplap.Domain) (io.Closer, error) { return topic.Create[int64](d, "t", small) }),
+		creation("topic/OpenOrCreate", "topic.OpenOrCreate", func(d *shiplap.Domain) (io.Closer, error) {
+			return topic.OpenOrCreate[int64](d, "t", small)
 		}),
 	)
 }

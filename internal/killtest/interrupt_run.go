@@ -17,7 +17,7 @@ func RunInterrupts(t *testing.T, scenarios ...Scenario) {
 		}
 		n++
 		t.Run(s.Name, func(t *testing.T) {
-			if !Thorough() && s.Interrupt.Slow {
+			if !Thorough() && (s.Interrupt.Slow || s.Interrupt.Waits) {
 				t.Skip("it takes seconds; set SHIPLAP_KILL_BUDGET or CI")
 			}
 			if !Thorough() && n%interruptEvery != today()%interruptEvery {

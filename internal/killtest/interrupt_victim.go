@@ -83,6 +83,9 @@ func obey(v *Victim, result *error, ended chan struct{}, left func() error) {
 		case orderCancel:
 			endInterruptible()
 		case orderClose:
+			if v.Close == nil {
+				giveUp("nothing to close")
+			}
 			if err = v.Close(); errors.Is(err, os.ErrClosed) { // the operation closed it
 				err = nil
 			}
@@ -94,9 +97,7 @@ func obey(v *Victim, result *error, ended chan struct{}, left func() error) {
 				err = v.Undo()
 			}
 		case orderLeave:
-			if v.Leave != nil {
-				err = errors.Join(v.Leave(), left())
-			}
+			err = errors.Join(v.leave(), left())
 		}
 		if err := answers.Encode(answerOf(err)); err != nil {
 			giveUp("answer: %v", err)

@@ -55,6 +55,13 @@ func (t *tracee) look(limit time.Duration, sleeping bool) (where, error) {
 			if err := t.readCPU(); err != nil {
 				return 0, err
 			}
+			if t.asleep && t.cpu.pc != t.mark+trapAdvance { // the step into the call in which it slept is over
+				t.asleep = false
+				if err := t.resume(unix.PTRACE_CONT); err != nil {
+					return 0, err
+				}
+				continue
+			}
 			if t.cpu.pc != t.mark+trapAdvance {
 				return 0, fmt.Errorf("victim stopped at %#x, not at the end of the operation", t.cpu.pc)
 			}

@@ -3,6 +3,9 @@ package killtest
 import (
 	"errors"
 	"fmt"
+	"io"
+	"os"
+	"slices"
 	"time"
 )
 
@@ -58,7 +61,25 @@ type Victim struct {
 	// In Interrupt trials Prepare says what a victim does beside the operation.
 	Close func() error // closes the handle while the operation is in progress; nil: it is not closed
 	Undo  func() error // gives back what an operation that went well has left in the victim's hands
-	Leave func() error // closes everything
+	Leave func() error // closes everything; nil: what the victim owns
+
+	owned []io.Closer
+}
+
+// Own says that the victim has opened something. In an Interrupt trial it closes that at the end, what it opened last first.
+func (v *Victim) Own(c io.Closer) { v.owned = append(v.owned, c) }
+
+// leave closes everything.
+func (v *Victim) leave() error {
+	if v.Leave != nil {
+		return v.Leave()
+	}
+	for _, c := range slices.Backward(v.owned) {
+		if err := c.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
+			return err
+		}
+	}
+	return nil
 }
 
 // Trial is one death (or pause), seen from the survivors' side.

@@ -32,6 +32,7 @@ type tracee struct {
 	home   *unix.CPUSet
 
 	steps    int
+	yields   int // in a row
 	syscalls int
 	done     bool // stopped at the second marker
 	gone     bool // reaped
@@ -194,6 +195,14 @@ func (t *tracee) runToTrap(sure bool) error {
 // step executes one instruction. Entering a signal handler is a step too.
 func (t *tracee) step() error {
 	enters := t.entersKernel()
+	if enters {
+		// A thread that is held still may hold a lock of the runtime.
+		if nr, _ := t.syscallArgs(); nr != unix.SYS_SCHED_YIELD {
+			t.yields = 0
+		} else if t.yields++; t.yields == 8 {
+			t.thaw()
+		}
+	}
 	for {
 		sure := !enters && t.signal == 0 // a signal may end it
 		if err := t.resume(unix.PTRACE_SINGLESTEP); err != nil {
