@@ -1,6 +1,7 @@
 package logfile
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -86,7 +87,7 @@ func (l *file) write(line []byte) error {
 		}
 		return fmt.Errorf("log to %s: %d of %d bytes were written: %w", l.path, n, len(line), err)
 	}
-	if err := l.finish(n); err != nil {
+	if err := l.finish(line); err != nil {
 		return fmt.Errorf("log to %s: end the unfinished line before the record: %w", l.path, err)
 	}
 	if renewed != nil { // the record is in the file that was renamed or removed
@@ -113,30 +114,37 @@ func writeOnce(f *os.File, p []byte) (n int, err error) {
 	return max(n, 0), errors.Join(e, err)
 }
 
-// finish looks at the byte before the record of n bytes that was written last. If it ends no line, its writer was killed in
-// the middle of its write, or had no room, and is past it: the kernel lets writes that append follow each other. Then that byte
-// becomes the end of its line.
-func (l *file) finish(n int) error {
+// finish looks at the byte before the record, which was written last. If it ends no line, its writer was killed in the middle
+// of its write, or had no room, and is past it: the kernel lets writes that append follow each other. Then that byte becomes
+// the end of its line.
+//
+// The byte counts only if the record still stands behind it: after a truncation, what others have written since may be there.
+func (l *file) finish(record []byte) error {
 	if !l.check {
 		return nil
 	}
 	end, err := l.f.Seek(0, io.SeekCurrent) // where the write ended, whatever came after it
-	before := end - int64(n) - 1
+	before := end - int64(len(record)) - 1
 	if err != nil || before < 0 {
 		return err
 	}
-	var b [1]byte
-	if k, err := l.f.ReadAt(b[:], before); k == 0 {
+	var b [1 + tellTale]byte
+	record = record[:min(len(record), tellTale)]
+	k, err := l.f.ReadAt(b[:1+len(record)], before)
+	if k <= len(record) {
 		if err == io.EOF { // somebody truncated the file
 			return nil
 		}
 		return err
 	}
-	if b[0] == '\n' {
+	if b[0] == '\n' || !bytes.Equal(b[1:k], record) {
 		return nil
 	}
 	return l.overwrite(before)
 }
+
+// tellTale is how many bytes of a record tell it from others: it begins with a time.
+const tellTale = 256
 
 // overwrite needs another descriptor: with O_APPEND every write goes to the end.
 func (l *file) overwrite(at int64) error {

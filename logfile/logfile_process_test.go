@@ -2,10 +2,13 @@ package logfile_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -42,6 +46,9 @@ func child(role []string) error {
 		return err
 	}
 	defer h.Close()
+	if len(role) == 3 {
+		return untilEnd(h, role[1])
+	}
 	for n := range perChild {
 		r := slog.NewRecord(time.Now(), slog.LevelInfo, text(role[1], n), 0)
 		r.Add("id", role[1], "n", n)
@@ -51,6 +58,83 @@ func child(role []string) error {
 		fmt.Println(n)
 	}
 	return nil
+}
+
+// untilEnd logs until stdin ends.
+func untilEnd(h *logfile.Handler, id string) error {
+	var end atomic.Bool
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		end.Store(true)
+	}()
+	for n := 0; !end.Load(); n++ {
+		r := slog.NewRecord(time.Now(), slog.LevelInfo, strings.Repeat(id, n%100), 0)
+		r.Add("id", id, "n", n)
+		if err := h.Handle(context.Background(), r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+var record = regexp.MustCompile(`^\[info\]\[[^\]]+\]: (\w*) id=([a-h]) n=(\d+)$`)
+
+// Three processes write a file that is truncated again and again: every line is a whole record.
+func TestTruncated(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "all.log")
+	ok(t, os.WriteFile(path, nil, 0o600))
+	var all sync.WaitGroup
+	var stops []io.Closer
+	for i := range 3 {
+		cmd := exec.Command(os.Args[0])
+		cmd.Env = append(os.Environ(), "LOGFILE_CHILD="+path+" "+string(rune('a'+i))+" on")
+		cmd.Stderr = os.Stderr
+		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+		in, err := cmd.StdinPipe()
+		ok(t, err)
+		stops = append(stops, in)
+		ok(t, cmd.Start())
+		all.Go(func() {
+			if err := cmd.Wait(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	round := 4 * time.Second
+	if testing.Short() {
+		round /= 4
+	}
+	lines, broken, truncations := 0, 0, 0
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	ok(t, err)
+	defer f.Close()
+	b := make([]byte, 16<<10) // the files are short: it is the first lines that may break
+	for end := time.Now().Add(round); time.Now().Before(end); {
+		info, err := f.Stat()
+		ok(t, err)
+		k, err := f.ReadAt(b[:min(len(b), int(info.Size()))], 0)
+		ok(t, err)
+		ok(t, f.Truncate(0))
+		truncations++
+		got := b[:k]
+		for line := range bytes.Lines(got[:bytes.LastIndexByte(got, '\n')+1]) { // the last one may be being written
+			lines++
+			if !record.Match(line[:len(line)-1]) {
+				if broken++; broken <= 3 {
+					t.Logf("%.100q", line)
+				}
+			}
+		}
+		time.Sleep(time.Duration(300+rand.IntN(2000)) * time.Microsecond)
+	}
+	for _, in := range stops {
+		in.Close()
+	}
+	all.Wait()
+	t.Logf("%d lines, %d truncations", lines, truncations)
+	if broken > 0 || lines == 0 {
+		t.Errorf("%d of %d lines are broken after %d truncations", broken, lines, truncations)
+	}
 }
 
 // Eight processes write one file, half of them are killed. Every record that was reported is one whole line; what else is there is
@@ -93,7 +177,6 @@ func TestProcesses(t *testing.T) {
 	}
 	all.Wait()
 
-	record := regexp.MustCompile(`^\[info\]\[[^\]]+\]: (\w*) id=([a-h]) n=(\d+)$`)
 	next := make([]int, children)
 	pieces := 0
 	for line := range strings.Lines(read(t, path)) {

@@ -10,6 +10,7 @@ import (
 	"github.com/shiplap-ipc/shiplap"
 	"github.com/shiplap-ipc/shiplap/internal/errs"
 	"github.com/shiplap-ipc/shiplap/internal/mem"
+	"github.com/shiplap-ipc/shiplap/internal/member"
 	"github.com/shiplap-ipc/shiplap/internal/object"
 	"github.com/shiplap-ipc/shiplap/internal/ring"
 	"github.com/shiplap-ipc/shiplap/internal/wait"
@@ -22,13 +23,15 @@ type End struct {
 	side side
 	sess wait.Session
 
-	sendMu sync.Mutex
-	out    *ring.Ring
-	p      ring.Producer
+	send turn // of the goroutine that sends; what follows is its own
+	out  *ring.Ring
+	p    ring.Producer
+	peer *member.Sentry // on the process at the other end, once that is known
+	deaf bool           // that process was found dead, and out says so
 
-	recvMu sync.Mutex
-	in     *ring.Ring
-	c      ring.Consumer
+	recv turn // of the goroutine that receives
+	in   *ring.Ring
+	c    ring.Consumer
 
 	conn Conn
 	once sync.Once
@@ -40,6 +43,8 @@ func newEnd(o *object.Object, opt *Options, s side) (*End, error) {
 		mode = o.Space.Mode
 	}
 	e := &End{obj: o, side: s}
+	e.send.init()
+	e.recv.init()
 	e.conn.end = e
 	e.sess.Check, e.sess.Verify = o.Err, o.Verify
 	e.out, e.in = view(o, s.out(), mode, &e.sess), view(o, s.in(), mode, &e.sess)
@@ -49,6 +54,7 @@ func newEnd(o *object.Object, opt *Options, s side) (*End, error) {
 	err := object.Guarded(func() error {
 		e.out.ProducerLock.MarkSince()
 		e.in.ConsumerLock.MarkSince()
+		e.meet()
 		return errors.Join(e.p.Resume(e.out), e.c.Resume(e.in))
 	})
 	if err != nil {
@@ -81,14 +87,10 @@ var errPeerDied = fmt.Errorf("%w: its process died", errs.ErrPeerGone)
 // peerGone says why waiting for the other end is in vain, nil if it is not. The other process's death ends the sleep of
 // the call c, if there is one.
 func (e *End) peerGone(c *wait.Call) error {
-	peer := e.side.other()
-	opened := e.obj.Ctl.U32(offOpened).Load()&(1<<peer) != 0
-	token := lockOwner(e.obj, ringBase(peer.out())+ring.ProducerLock)
+	opened := e.obj.Ctl.U32(offOpened).Load()&(1<<e.side.other()) != 0
+	token := e.peerToken()
 	if token == 0 && opened {
 		return errPeerDied // closed ends do not come here: the rings tell first
-	}
-	if token == 0 {
-		token = e.obj.Ctl.U32(offExpect).Load()
 	}
 	if token == 0 || token == e.obj.Space.Table.Self() {
 		return nil // nobody took it yet, or it is in this process
@@ -100,6 +102,40 @@ func (e *End) peerGone(c *wait.Call) error {
 		return errPeerDied
 	}
 	return nil
+}
+
+// mourn looks whether the process at the other end is dead, before something is sent to it. It is cheap: a sentry
+// is posted when that process is known, and is told. The dead one's ring says from then on that nobody takes from it, so that
+// sends end at once, and not when it is full.
+func (e *End) mourn() {
+	if e.peer == nil && !e.meet() || e.deaf || !e.peer.Gone() {
+		return
+	}
+	e.deaf = true
+	e.out.Deafen()
+}
+
+// meet posts the sentry if the process at the other end is known. One that has closed the end is not needed: the state
+// words tell.
+func (e *End) meet() bool {
+	token := e.peerToken()
+	if token == 0 {
+		return false
+	}
+	e.peer = e.obj.Space.Table.Sentry(token, nil)
+	return true
+}
+
+// peerToken is the token of the process that has the other end or is to have it, 0 if there is none.
+func (e *End) peerToken() uint32 {
+	peer := e.side.other()
+	switch {
+	case e.obj.Ctl.U32(offOpened).Load()&(1<<peer) != 0:
+		return lockOwner(e.obj, ringBase(peer.out())+ring.ProducerLock)
+	case peer == sideB:
+		return e.obj.Ctl.U32(offExpect).Load()
+	}
+	return 0
 }
 
 // taken reports whether the other end was taken, at any time.
@@ -138,10 +174,13 @@ func (e *End) Send(ctx context.Context, msg []byte) (err error) {
 		return err
 	}
 	defer e.obj.Gate.Leave()
-	e.sendMu.Lock()
-	defer e.sendMu.Unlock()
+	if err := e.send.take(ctx); err != nil {
+		return e.explain(err)
+	}
+	defer e.send.give()
 	g := mem.Protect()
 	defer g.Recover(&err)
+	e.mourn()
 	err = e.explain(e.p.Put(ctx, msg))
 	g.Done = true
 	return err
@@ -154,8 +193,10 @@ func (e *End) Recv(ctx context.Context, dst []byte) (msg []byte, err error) {
 		return dst, err
 	}
 	defer e.obj.Gate.Leave()
-	e.recvMu.Lock()
-	defer e.recvMu.Unlock()
+	if err := e.recv.take(ctx); err != nil {
+		return dst, e.explain(err)
+	}
+	defer e.recv.give()
 	g := mem.Protect()
 	defer g.Recover(&err)
 	msg, err = e.c.Get(ctx, dst)
@@ -180,8 +221,10 @@ func (e *End) read(ctx context.Context, p []byte) (n int, err error) {
 		return 0, err
 	}
 	defer e.obj.Gate.Leave()
-	e.recvMu.Lock()
-	defer e.recvMu.Unlock()
+	if err := e.recv.take(ctx); err != nil {
+		return 0, e.explain(err)
+	}
+	defer e.recv.give()
 	g := mem.Protect()
 	defer g.Recover(&err)
 	n, err = e.c.ReadWait(ctx, p)
@@ -198,10 +241,13 @@ func (e *End) write(ctx context.Context, p []byte) (n int, err error) {
 		return 0, err
 	}
 	defer e.obj.Gate.Leave()
-	e.sendMu.Lock()
-	defer e.sendMu.Unlock()
+	if err := e.send.take(ctx); err != nil {
+		return 0, e.explain(err)
+	}
+	defer e.send.give()
 	g := mem.Protect()
 	defer g.Recover(&err)
+	e.mourn()
 	n, err = e.p.WriteAll(ctx, p)
 	err = e.explain(err)
 	g.Done = true
@@ -215,10 +261,13 @@ func (e *End) Drain(ctx context.Context) (err error) {
 		return err
 	}
 	defer e.obj.Gate.Leave()
-	e.sendMu.Lock()
-	defer e.sendMu.Unlock()
+	if err := e.send.take(ctx); err != nil {
+		return e.explain(err)
+	}
+	defer e.send.give()
 	g := mem.Protect()
 	defer g.Recover(&err)
+	e.mourn()
 	err = e.explain(e.p.Drain(ctx))
 	g.Done = true
 	return err
@@ -246,10 +295,13 @@ func (e *End) Close() error {
 
 func (e *End) close() error {
 	e.sess.Interrupt(errs.ErrClosed)
-	e.sendMu.Lock() // whoever was inside is on his way out
-	defer e.sendMu.Unlock()
-	e.recvMu.Lock()
-	defer e.recvMu.Unlock()
+	_ = e.send.take(noEnd) // calls that are inside are on their way out
+	defer e.send.give()
+	_ = e.recv.take(noEnd)
+	defer e.recv.give()
+	if e.peer != nil {
+		e.peer.Close()
+	}
 	var remove bool
 	err := object.Guarded(func() error {
 		e.out.Close()

@@ -369,3 +369,118 @@ func floodAndCome(t *testing.T, d *shiplap.Domain, name string, talk func(*pipe.
 	ok(t, talk(e))
 	_ = e.Close()
 }
+
+// answerOnce accepts a pipe, answers one message, and reads no more.
+func answerOnce(d *shiplap.Domain, a arg) error {
+	_, err := acceptAndAnswer(d, a)
+	if err == nil {
+		<-peertest.StdinEnds()
+	}
+	return err
+}
+
+func acceptAndAnswer(d *shiplap.Domain, a arg) (*pipe.End, error) {
+	l, err := pipe.Listen(d, a.Name, nil)
+	if err != nil {
+		return nil, err
+	}
+	peertest.Say("listening")
+	e, err := l.AcceptEnd(bg)
+	if err != nil {
+		return nil, err
+	}
+	b, err := e.Recv(bg, nil)
+	if err == nil {
+		err = e.Send(bg, b)
+	}
+	return e, err
+}
+
+// answerAndExec becomes another program when it is told: the process lives on, without its memory.
+func answerAndExec(d *shiplap.Domain, a arg) error {
+	if _, err := acceptAndAnswer(d, a); err != nil {
+		return err
+	}
+	peertest.Hear()
+	return syscall.Exec("/bin/sleep", []string{"sleep", "1000"}, nil)
+}
+
+// What is sent to a dead process fails soon after its death, not when the ring is full.
+func TestWriteToTheDead(t *testing.T) {
+	for _, role := range []string{"answer", "exec"} {
+		for what, write := range map[string]func(*pipe.End, []byte) error{
+			"Conn.Write": func(e *pipe.End, b []byte) error {
+				_, err := e.Conn().Write(b)
+				if err != nil && !errors.Is(err, io.ErrClosedPipe) {
+					t.Errorf("%v; %v is wanted", err, io.ErrClosedPipe)
+				}
+				return err
+			},
+			"Send": func(e *pipe.End, b []byte) error { return e.Send(bg, b) },
+		} {
+			t.Run(role+" "+what, func(t *testing.T) {
+				d := domain(t)
+				p := peertest.Start(t, d, role, arg{Name: "l"})
+				p.Says("listening")
+				e, err := pipe.Dial(within(20*time.Second), d, "l", nil) // of 1 MiB each way
+				ok(t, err)
+				defer e.Close()
+				ok(t, exchangeEcho(e))
+				if role == "exec" {
+					p.Tell("now")
+				} else {
+					p.Kill()
+				}
+				piece, sent := make([]byte, 1000), 0
+				start := time.Now()
+				for err = nil; err == nil && sent < 900_000; sent += len(piece) {
+					time.Sleep(time.Millisecond) // time for a death to be told, not for the ring to be filled
+					err = write(e, piece)
+				}
+				is(t, fmt.Sprint("after ", sent, " bytes"), err, shiplap.ErrPeerGone)
+				t.Logf("%d bytes, %v", sent, time.Since(start))
+				is(t, "the next", write(e, piece), shiplap.ErrPeerGone)
+				if !e.PeerDied() {
+					t.Error("it did not die")
+				}
+				p.Kill()
+				_, err = d.Sweep(bg, false)
+				ok(t, err)
+			})
+		}
+	}
+}
+
+// A send that waits for its turn behind another one obeys its context.
+func TestContextsOfThoseBehind(t *testing.T) {
+	d := domain(t)
+	a, b := pair(t, d, small)
+	defer b.Close()
+	var wg sync.WaitGroup
+	for range 2 {
+		wg.Go(func() {
+			if err := a.Send(bg, make([]byte, 3000)); err != nil {
+				t.Error(err)
+			}
+		})
+		wg.Go(func() { _, err := a.Recv(bg, nil); is(t, "a receive", err, shiplap.ErrClosed) })
+	}
+	for {
+		if s, err := a.Stats(); err == nil && s.AtoB.SendWaits > 0 && s.BtoA.RecvWaits > 0 {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	ctx, cancel := context.WithTimeout(bg, 10*time.Millisecond)
+	defer cancel()
+	is(t, "a send", a.Send(ctx, make([]byte, 3000)), context.DeadlineExceeded)
+	_, err := a.Recv(ctx, nil)
+	is(t, "a receive", err, context.DeadlineExceeded)
+	is(t, "a drain", a.Drain(ctx), context.DeadlineExceeded)
+	for range 2 {
+		_, err := b.Recv(bg, nil)
+		ok(t, err)
+	}
+	ok(t, a.Close())
+	wg.Wait()
+}

@@ -78,12 +78,15 @@ func stats(o *object.Object) (s Stats, err error) {
 }
 
 func sideState(o *object.Object, s side) string {
+	owner := lockOwner(o, ringBase(s.out())+ring.ProducerLock)
 	switch {
 	case o.Ctl.U32(offOpened).Load()&(1<<s) == 0:
 		return "free"
+	case owner != 0 && o.Space.Table.Dead(owner): // first: the other end may have said that nobody takes any more
+		return "dead"
 	case o.Ctl.U32(offStates+4*s.out()).Load()&ring.Closed != 0 && o.Ctl.U32(offStates+4*s.in()).Load()&ring.Deaf != 0:
 		return "closed"
-	case holderDead(o, s):
+	case owner == 0: // it was taken over from a dead process, by one that then saw that it cannot be had
 		return "dead"
 	}
 	return "held"
