@@ -48,7 +48,8 @@ func blocking(s *Store) map[string]func(ctx context.Context) error {
 	}
 }
 
-// TestEveryCallCanBeCancelled: while somebody holds all the locks each call that waits ends with its context, and with Close.
+// TestEveryCallCanBeCancelled: while somebody holds all the locks each call that waits ends with its context, and with Close. In
+// some stripes a writer died instead, which takes the heap's lock to finish.
 func TestEveryCallCanBeCancelled(t *testing.T) {
 	d := domain(t)
 	create(t, d, nil) // stays open: the store must not go with s
@@ -59,12 +60,15 @@ func TestEveryCallCanBeCancelled(t *testing.T) {
 	l, err := s.Lock(bg, "locked")
 	ok(t, err)
 	me := s.obj.Space.Table.Self()
-	locks := []int{table.BindingLock}
+	locks := []int{table.BindingLock, table.HeapLock}
 	for i := range table.MaxStripes {
 		locks = append(locks, table.WriterLock(i))
 	}
 	for _, off := range locks {
 		s.obj.Ctl.U32(off).Store(me) // a living process that does not let go
+	}
+	for i := 0; i < table.MaxStripes; i += 2 {
+		s.obj.Ctl.U32(table.WriterLock(i)).Store(deadToken)
 	}
 	why := errors.New("why")
 	var calls sync.WaitGroup

@@ -208,8 +208,10 @@ func (s *Store) Revision() (rev uint64, err error) {
 	return rev, err
 }
 
-// All returns the entries whose keys begin with prefix, sorted, all as they were at one moment. Only if the store
-// changes all the time it takes the writers' locks for that.
+// All returns the entries whose keys begin with prefix, sorted, all as they were at one moment. Only if
+// the store changes all the time it takes the writers' locks for that. Then it waits, until ctx is
+// done, for each writer that is in the middle of a change, a stopped one too; nobody else waits
+// because of that for longer than it takes All to read. Scan waits for no writer.
 func (s *Store) All(ctx context.Context, prefix string) ([]Entry, error) {
 	return s.all(ctx, prefix, true)
 }

@@ -374,7 +374,7 @@ func deadLocker(w *world) error {
 	if err != nil {
 		return err
 	}
-	l.done.Store(true) // it will not be unlocked
+	l.done = true // it will not be unlocked
 	w.st.obj.Gate.Leave()
 	g, err := geometryOf(w.st.obj.Header)
 	for i := range int(g.Locks) {

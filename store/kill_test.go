@@ -68,7 +68,7 @@ func enter(s *scene, dir string) (*world, error) {
 }
 
 func (w *world) Close() error {
-	if w.lock != nil && !w.lock.done.Load() {
+	if w.lock != nil && !w.lock.done {
 		_ = w.lock.Unlock()
 	}
 	if w.st != nil {
@@ -144,7 +144,7 @@ func (s scene) scenario() killtest.Scenario {
 				}
 			}
 			w.told = content{}
-			if w.watch, err = w.st.t.Watch("", false, w.tell); err != nil {
+			if w.watch, err = w.st.t.Watch(bg, "", false, w.tell); err != nil {
 				return err
 			}
 			w.before, err = w.content()
@@ -274,7 +274,7 @@ func (w *world) common(t *killtest.Trial) error {
 		if _, err := w.st.t.Settle(); err != nil {
 			return err
 		}
-		return w.watch.Poll(w.tell)
+		return w.watch.Poll(bg, w.tell)
 	})
 	if err != nil {
 		return err

@@ -3,7 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
-	"sync/atomic"
+	"sync"
 
 	"github.com/shiplap-ipc/shiplap/internal/errs"
 	"github.com/shiplap-ipc/shiplap/internal/object"
@@ -12,10 +12,12 @@ import (
 
 // KeyLock is a key that is locked. Its methods may be called from any goroutine.
 type KeyLock struct {
-	s    *Store
-	key  string
-	l    *table.KeyLock
-	done atomic.Bool
+	s   *Store
+	key string
+	l   *table.KeyLock
+
+	mu   sync.Mutex
+	done bool // unlocked, and out of the gate
 }
 
 // Lock locks a key, waiting for it.
@@ -66,23 +68,24 @@ func (k *KeyLock) String() string { return fmt.Sprintf("lock of key %q of %v", k
 
 // Unlock gives the key to the next; shiplap.ErrConflict when that was done already.
 func (k *KeyLock) Unlock() error {
-	if k.done.Swap(true) {
-		return k.s.obj.Wrap(fmt.Errorf("%w: key %q is not locked through this any more", errs.ErrConflict, k.key))
-	}
-	defer k.s.obj.Gate.Leave()
-	return k.s.obj.Wrap(object.Guarded(func() error {
-		k.l.Unlock()
-		return nil
-	}))
+	return k.held(func() error {
+		k.done = true
+		defer k.s.obj.Gate.Leave()
+		return object.Guarded(k.l.Unlock)
+	})
 }
 
 // Repaired says, while the key is locked, that what it protects is in order again.
 func (k *KeyLock) Repaired() error {
-	if k.done.Load() {
+	return k.held(func() error { return object.Guarded(k.l.Repaired) })
+}
+
+// held calls f if the key is still locked through k. It stays locked meanwhile, so the memory is there.
+func (k *KeyLock) held(f func() error) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.done {
 		return k.s.obj.Wrap(fmt.Errorf("%w: key %q is not locked through this any more", errs.ErrConflict, k.key))
 	}
-	return k.s.obj.Wrap(object.Guarded(func() error {
-		k.l.Repaired()
-		return nil
-	}))
+	return k.s.obj.Wrap(f())
 }

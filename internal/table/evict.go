@@ -191,8 +191,10 @@ func (o *op) evictFrom(g, n, keep uint32) error {
 		if err != nil {
 			return err
 		}
-		t.remove(&p)
-		if err := t.inOrder(); err != nil {
+		if _, err := t.remove(&p); err != nil {
+			return err
+		}
+		if err := t.emptyHands(); err != nil { // what follows looks at the piece that became free
 			return err
 		}
 		t.bump(offEvicted)

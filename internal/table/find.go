@@ -100,7 +100,7 @@ func (t *Table) walk(h uint64, p *place, is func(word uint64) (entryHeader, bool
 }
 
 // removal adds to a row that the entry at p goes: its slot becomes free, and an overflow bucket that has nothing else is taken
-// out of the chain. The blocks get into the holder's hands, or among the spare ones.
+// out of the chain. The blocks get into the holder's hands, which are empty, or among the spare ones.
 func (t *stripe) removal(r *row, p *place) {
 	head := p.head
 	r.add(p.slot, 0)
@@ -182,29 +182,20 @@ func (t *stripe) count(r *row, old, new *entryHeader, overflowGoes, overflowCome
 	}
 }
 
-// remove deletes the entry at p, and frees what it took.
-func (t *stripe) remove(p *place) (rev uint64) {
+// remove deletes the entry at p, and frees what it took. With an error nothing was deleted.
+func (t *stripe) remove(p *place) (rev uint64, err error) {
+	if err := t.emptyHands(); err != nil {
+		return 0, err
+	}
 	r := t.begin()
 	t.removal(r, p)
 	rev = t.announce(r, p.bucket)
 	r.commit()
-	t.settlePending() // what is wrong there keeps the next one from changing anything; this change has happened
-	return rev
+	_ = t.emptyHands() // the change has happened; what could not be freed is freed before the next one
+	return rev, nil
 }
 
 // dead is the revision up to which the stripe's entries count for nothing.
 func (s *stripe) dead() uint64 { return s.cleared(s.i, s.epoch.Load()) }
 
 func (s *stripe) alive(e *entryHeader, now *int64) bool { return s.aliveAfter(e, s.dead(), now) }
-
-// settlePending frees the blocks in the holder's hands. If it fails, they stay there.
-func (t *stripe) settlePending() error {
-	for i, p := range t.pending {
-		if p.Load() != 0 {
-			if err := t.release(i); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}

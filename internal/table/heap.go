@@ -43,13 +43,13 @@ func linksAt(g uint32) int { return int(g)*Granule + 8 }
 func listAt(c int) int     { return offLists + 8*c }
 func bitAt(c int) int      { return offBitmap + c/64*8 }
 
-// take takes a block of n granules, which pending[i] names from then on; errNoRoom if there is none.
+// take takes a block of n granules, which pending[i], until then 0, names from then on; errNoRoom if there is none.
 func (s *stripe) take(n, state uint32, i int) (uint32, error) {
 	t := s.Table
-	if err := t.lockHeap(s.ctx); err != nil {
+	if err := s.lockHeap(); err != nil {
 		return 0, err
 	}
-	defer t.heapLock.Unlock()
+	defer s.unlockHeap()
 	r := t.heapRow.begin()
 	g, err := t.takeFree(r, n, state, few)
 	if err == errNoRoom {
@@ -251,10 +251,10 @@ func (t *Table) link(r *row, g, size uint32) error {
 // release frees the block that pending[i] names, with its free neighbours.
 func (s *stripe) release(i int) error {
 	t := s.Table
-	if err := t.lockHeap(s.ctx); err != nil {
+	if err := s.lockHeap(); err != nil {
 		return err
 	}
-	defer t.heapLock.Unlock()
+	defer s.unlockHeap()
 	r := t.heapRow.begin()
 	pending := s.base + offPending + 8*i
 	g := uint32(r.load(pending))
@@ -352,11 +352,14 @@ func (s *stripe) flush() (any bool, err error) {
 		if g == 0 {
 			continue
 		}
+		if err := s.emptyHands(); err != nil {
+			return any, err
+		}
 		r := s.begin()
 		r.add(s.base+offPending, uint64(g))
 		r.add(s.spareAt(n), 0)
 		r.commit()
-		if err := s.release(0); err != nil {
+		if err := s.emptyHands(); err != nil {
 			return any, err
 		}
 		any = true

@@ -17,9 +17,9 @@ func everything(w *world) (all []error) {
 	defer cancel()
 	add := func(err error) { all = append(all, err) }
 	tb := w.open(1)
-	watcher, err := tb.Watch("k", false, func(Event) {})
+	watcher, err := tb.Watch(bg, "k", false, func(Event) {})
 	add(err)
-	exact, err := tb.Watch("k3", true, nil)
+	exact, err := tb.Watch(bg, "k3", true, nil)
 	add(err)
 	for i := range 6 {
 		_, _, err := getOf(tb, nil, fmt.Sprint("k", i))
@@ -49,11 +49,11 @@ func everything(w *world) (all []error) {
 		add(err)
 	}
 	if watcher != nil {
-		add(watcher.Poll(func(Event) {}))
+		add(watcher.Poll(bg, func(Event) {}))
 		watcher.Ready()
 	}
 	if exact != nil {
-		add(exact.Poll(func(Event) {}))
+		add(exact.Poll(bg, func(Event) {}))
 	}
 	for _, key := range []string{"k1", "k2"} {
 		l, _, err := tb.LockKey(ctx, key, key == "k1")

@@ -175,14 +175,31 @@ func (t *Table) bind(ctx context.Context, key string, h uint64, try bool) (l *Ke
 		"unlock or repair some, or make it with more", errs.ErrFull, n)
 }
 
-// Unlock gives the lock to the next.
-func (l *KeyLock) Unlock() {
+// Unlock gives the lock to the next; errs.ErrConflict if this process does not have it.
+func (l *KeyLock) Unlock() error {
+	if err := l.mine(); err != nil {
+		return err
+	}
 	l.inside.StoreRelease(0)
-	l.lock.Unlock()
+	l.lock.GiveUp()
+	return nil
 }
 
-// Repaired says that what the key's lock protects is in order again.
-func (l *KeyLock) Repaired() { l.lock.Damaged().StoreRelease(0) }
+// Repaired says that what the key's lock protects is in order again; errs.ErrConflict if this process does not have it.
+func (l *KeyLock) Repaired() error {
+	if err := l.mine(); err != nil {
+		return err
+	}
+	l.lock.Damaged().StoreRelease(0)
+	return nil
+}
+
+func (l *KeyLock) mine() error {
+	if !l.lock.Mine() {
+		return fmt.Errorf("%w: key lock %d is not held by this process", errs.ErrConflict, l.i)
+	}
+	return nil
+}
 
 // KeyLockState is a key lock that is held or damaged, as seen from outside.
 type KeyLockState struct {

@@ -134,13 +134,13 @@ func TestConcurrently(t *testing.T) {
 				told[e.Key] = e.Revision
 			}
 			tb := w.open(21)
-			watcher, err := tb.Watch("key", false, tell)
+			watcher, err := tb.Watch(bg, "key", false, tell)
 			must(t, err)
 			for !stop.Load() {
-				must(t, watcher.Poll(tell))
+				must(t, watcher.Poll(bg, tell))
 			}
 			wg.Wait()
-			must(t, watcher.Poll(tell))
+			must(t, watcher.Poll(bg, tell))
 			must(t, tb.Check(bg))
 			all, err := tb.All(bg, "", false)
 			must(t, err)

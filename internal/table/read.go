@@ -278,7 +278,7 @@ func (t *Table) get(dst []byte, key string, h uint64, want bool) ([]byte, Meta, 
 
 func (t *Table) getAgain(dst []byte, key string, h uint64, want bool) (out []byte, m Meta, err error) {
 	r := changed
-	err = t.stripeOf(h).again(func() result {
+	err = t.stripeOf(h).again(context.Background(), func() result {
 		out, m, r = t.look(dst, key, h, want)
 		return r
 	})
@@ -299,12 +299,15 @@ const (
 )
 
 // again reads until it gets something that stood still. A living writer may be faster, with a large value, for ever: so
-// the lock has to help. Whoever holds that may be stopped: but then nothing changes. So it is waited for in slices, which are longer the longer
-// reading takes, for so does writing.
-func (t *stripe) again(read func() result) error {
+// the lock has to help. Its holder may be stopped: but then nothing changes. So the lock is waited for in slices, which are
+// longer the longer reading takes, for so does writing.
+func (t *stripe) again(ctx context.Context, read func() result) error {
 	start := time.Now()
 	free := start // since when it reads without the lock
 	for i := 1; ; i++ {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		switch read() {
 		case found, missing:
 			return nil
@@ -318,7 +321,7 @@ func (t *stripe) again(read func() result) error {
 			}
 			continue
 		}
-		if done, err := t.readLocked(max(lockSlice, 4*took), read); done {
+		if done, err := t.readLocked(ctx, max(lockSlice, 4*took), read); done {
 			return err
 		}
 		free = time.Now()
@@ -328,12 +331,17 @@ func (t *stripe) again(read func() result) error {
 	}
 }
 
-// readLocked reads with the lock, unless that cannot be had for a while.
-func (t *stripe) readLocked(slice time.Duration, read func() result) (done bool, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), slice)
+// readLocked reads with the lock, unless that cannot be had for a while. Where a dead writer left something for which the
+// heap's lock is needed, and that is held, no writer can go on either, and reading needs no lock.
+func (t *stripe) readLocked(ctx context.Context, slice time.Duration, read func() result) (done bool, err error) {
+	short, cancel := context.WithTimeout(ctx, slice)
 	defer cancel()
-	if err := t.acquire(ctx); err != nil {
-		return !errors.Is(err, context.DeadlineExceeded), err
+	recovered, err := t.lock.Lock(short)
+	if err != nil {
+		return !errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil, err
+	}
+	if err := t.acquired(nil, recovered); err != nil {
+		return err != errHeapBusy, err
 	}
 	defer t.unlock()
 	switch read() {

@@ -112,12 +112,12 @@ again:
 			if !ok || p.bucket != bucket {
 				return n, soonest, false, corrupt("the key of the entry at granule %d belongs into another bucket", uint32(word))
 			}
-			if t.expired(&e, now) {
-				t.bump(offExpired)
-			}
-			t.remove(&p)
-			if err := t.inOrder(); err != nil {
+			expired := t.expired(&e, now)
+			if _, err := t.remove(&p); err != nil {
 				return n, soonest, false, err
+			}
+			if expired {
+				t.bump(offExpired)
 			}
 			n++
 			goto again // an overflow bucket may have gone with it
@@ -131,14 +131,6 @@ again:
 		}
 		link = t.span.U64(s.linkAt()).Load()
 	}
-}
-
-// inOrder says that blocks could not be freed: more must not be taken into the hand.
-func (t *stripe) inOrder() error {
-	if t.pending[0].Load()|t.pending[1].Load() != 0 {
-		return t.settlePending()
-	}
-	return nil
 }
 
 // own is how many buckets the stripe has, and first the offset of the first.
@@ -163,9 +155,6 @@ func (s *stripe) reclaim(ctx context.Context) (n int, err error) {
 	for seen := 0; err == nil && uint64(seen) < s.own(); {
 		k, m, err := s.reclaimPiece(ctx)
 		n += m
-		if m > 0 {
-			s.event.WakeAll()
-		}
 		if err != nil {
 			return n, err
 		}

@@ -103,38 +103,3 @@ func (t *Table) storable(off uint64) bool {
 	}
 	return off >= uint64(t.geo.bucketsAt())
 }
-
-// recover finishes what a dead holder left, in the heap first: a row there may put a block into his hands, or take one out of them.
-// It may be cut short at any point, and done again by the next.
-func (s *stripe) recover() error {
-	if s.unsettled.Load() != 0 {
-		if err := s.lockHeap(s.ctx); err != nil {
-			return err
-		}
-		s.heapLock.Unlock()
-		s.unsettled.StoreOrdered(0)
-	}
-	if err := s.row.again(s.Table); err != nil {
-		return err
-	}
-	if e := s.clearing.Load(); e != 0 {
-		if e == s.epoch.Load() {
-			s.clear()
-		} else {
-			s.clearing.StoreOrdered(0) // it never began
-		}
-	}
-	for i, p := range s.pending {
-		v := p.Load()
-		if v == 0 {
-			continue
-		}
-		if v > uint64(s.end) {
-			return corrupt("the block in the writer's hands begins at granule %d of %d", v, s.end)
-		}
-		if err := s.release(i); err != nil {
-			return err
-		}
-	}
-	return nil
-}

@@ -13,6 +13,7 @@ type query struct {
 	newer  uint64 // values only of entries with a later revision
 	now    int64
 	buf    []byte
+	large  []byte // the copy of a value that was given up
 	room   budget
 	locked bool // by the caller
 }
@@ -29,24 +30,27 @@ func (t *Table) budget() budget {
 func (q *query) used(t *Table) int { return t.budget().bytes - q.room.bytes }
 
 // collect appends the wanted entries of a bucket, as they were at one moment.
-func (t *Table) collect(dst []Entry, bucket int, q *query) ([]Entry, error) {
+func (t *Table) collect(ctx context.Context, dst []Entry, bucket int, q *query) ([]Entry, error) {
 	n, room := len(dst), q.room
 	read := func() (r result) {
 		q.room = room
-		dst, r = t.collectOnce(dst[:n], bucket, q)
+		dst, r = t.collectOnce(ctx, dst[:n], bucket, q)
 		return r
 	}
 	switch r := read(); {
 	case r == found:
 		return dst, nil
+	case q.locked && ctx.Err() != nil:
+		return dst, context.Cause(ctx)
 	case q.locked:
 		return dst, corrupt("a bucket, or an entry in it, is not as they are, or changes while its lock is held")
 	}
-	err := t.stripeOf(t.number(bucket)).again(read)
+	err := t.stripeOf(t.number(bucket)).again(ctx, read)
 	return dst, err
 }
 
-func (t *Table) collectOnce(dst []Entry, bucket int, q *query) ([]Entry, result) {
+// collectOnce says changed also when the context has ended while a large value was copied.
+func (t *Table) collectOnce(ctx context.Context, dst []Entry, bucket int, q *query) ([]Entry, result) {
 	head, epoch := t.span.U64(bucket), t.epoch.Load()
 	seen := head.Load()
 	is := func(r result) result {
@@ -77,7 +81,14 @@ func (t *Table) collectOnce(dst []Entry, bucket int, q *query) ([]Entry, result)
 			if q.room.bytes -= e.key + e.value; q.room.bytes < 0 {
 				return dst, is(wrong)
 			}
-			dst = append(dst, t.copyOut(&e, q))
+			out := Entry{Meta: e.meta(), Key: t.keyOf(&e, q)}
+			if q.values && e.rev > q.newer {
+				useful := func() bool { return head.Load() == seen && ctx.Err() == nil }
+				if out.Value, ok = t.valueOf(&e, q, useful); !ok {
+					return dst, changed
+				}
+			}
+			dst = append(dst, out)
 		}
 		if link>>32 == 0 {
 			return dst, is(found)
@@ -93,26 +104,43 @@ func (t *Table) collectOnce(dst []Entry, bucket int, q *query) ([]Entry, result)
 	}
 }
 
-func (t *Table) copyOut(e *entryHeader, q *query) Entry {
-	out := Entry{Meta: e.meta()}
+func (t *Table) keyOf(e *entryHeader, q *query) string {
 	if q.exact {
-		out.Key = q.prefix
-	} else {
-		q.buf = slices.Grow(q.buf[:0], e.key)[:e.key]
-		t.span.LoadBytes(q.buf, e.keyAt())
-		out.Key = string(q.buf)
+		return q.prefix
 	}
-	if q.values && e.rev > q.newer {
-		out.Value = make([]byte, e.value)
-		t.span.LoadBytes(out.Value, e.valueAt())
+	q.buf = slices.Grow(q.buf[:0], e.key)[:e.key]
+	t.span.LoadBytes(q.buf, e.keyAt())
+	return string(q.buf)
+}
+
+// copyPiece is how much of a value is copied between two looks whether that is still of use: some 50 µs.
+const copyPiece = 256 << 10
+
+func (t *Table) valueOf(e *entryHeader, q *query, useful func() bool) (value []byte, ok bool) {
+	if e.value <= copyPiece {
+		value = make([]byte, e.value)
+		t.span.LoadBytes(value, e.valueAt())
+		return value, true
 	}
-	return out
+	if value = q.large; cap(value) < e.value {
+		value = make([]byte, e.value)
+	}
+	value, q.large = value[:e.value], nil
+	for i := 0; i < e.value; i += copyPiece {
+		if !useful() {
+			q.large = value
+			return nil, false
+		}
+		t.span.LoadBytes(value[i:min(i+copyPiece, e.value)], e.valueAt()+i)
+	}
+	return value, true
 }
 
 const snapshotTries = 3
 
-// All returns the entries whose keys begin with prefix as they were at one moment, in no order. It reads without locks,
-// and, if others change the table meanwhile again and again, with all of them.
+// All returns the entries whose keys begin with prefix as they were at one moment, in no order. It
+// reads without locks, and, if others change the table meanwhile again and again, with all of them:
+// then it waits for every writer.
 func (t *Table) All(ctx context.Context, prefix string, values bool) (all []Entry, err error) {
 	q := query{prefix: prefix, values: values}
 	for range snapshotTries {
@@ -162,7 +190,7 @@ func (t *Table) snapshot(ctx context.Context, all []Entry, q *query) ([]Entry, e
 	}
 	for i := range int(t.geo.Buckets) {
 		var err error
-		if all, err = t.collect(all, t.buckets+i*bucketSize, q); err != nil {
+		if all, err = t.collect(ctx, all, t.buckets+i*bucketSize, q); err != nil {
 			if !q.locked && !t.still(&m) {
 				return nil, errAgain // what moves may be met twice, and be more than the heap holds
 			}
@@ -202,7 +230,7 @@ func (t *Table) Scan(ctx context.Context, next int, prefix string) (some []Entry
 			return some, i, nil
 		}
 		q.now, q.room = 0, t.budget()
-		if some, err = t.collect(some, t.buckets+i*bucketSize, &q); err != nil {
+		if some, err = t.collect(ctx, some, t.buckets+i*bucketSize, &q); err != nil {
 			return nil, -1, err
 		}
 		bytes += q.used(t)

@@ -59,9 +59,12 @@ type stripe struct {
 	armed, clearing, unsettled, revision, counts, extras *mem.U64
 	pending                                              [2]*mem.U64
 
-	ctx      context.Context // of the holder of the lock, for the heap's
-	row      row             // his
-	evicting bool            // his, too: what he takes away becomes free, and not spare
+	// Of the holder of the lock.
+	ctx      context.Context // for the heap's lock; nil: it does not wait for that
+	row      row
+	evicting bool   // what it takes away becomes free, and not spare
+	began    uint64 // revision when it got the lock
+	ring     bool   // it has the lock from a dead holder, which may not have told of a change
 }
 
 // Init writes what is not zero in a new table, of which the first reserved bytes are set aside.
@@ -114,100 +117,6 @@ func corrupt(format string, a ...any) error {
 
 // word is a word of the stripe.
 func (s *stripe) word(off int) *mem.U64 { return s.span.U64(s.base + off) }
-
-// acquire takes the writer lock and finishes what a dead holder left.
-func (s *stripe) acquire(ctx context.Context) error {
-	recovered, err := s.lock.Lock(ctx)
-	if err != nil {
-		return err
-	}
-	return s.acquired(ctx, recovered)
-}
-
-func (s *stripe) acquired(ctx context.Context, recovered bool) error {
-	s.ctx = ctx
-	if recovered {
-		s.unsettled.StoreOrdered(1)
-	}
-	if s.armed.Load()|s.pending[0].Load()|s.pending[1].Load()|s.clearing.Load()|s.unsettled.Load() == 0 {
-		return nil
-	}
-	if err := s.recover(); err != nil {
-		s.unlock()
-		return err
-	}
-	return nil
-}
-
-func (s *stripe) unlock() {
-	s.ctx = nil
-	s.lock.Unlock()
-}
-
-// tryAcquire is acquire if nobody alive has the lock.
-func (s *stripe) tryAcquire(ctx context.Context) (ok, recovered bool, err error) {
-	if ok, recovered = s.lock.TryLock(); !ok {
-		return false, false, nil
-	}
-	if err = s.acquired(ctx, recovered); err != nil {
-		return false, recovered, err
-	}
-	return true, recovered, nil
-}
-
-// acquireAll takes the locks of all stripes, in their order.
-func (t *Table) acquireAll(ctx context.Context) error {
-	for i := range t.stripes {
-		if err := t.stripes[i].acquire(ctx); err != nil {
-			t.unlockFirst(i)
-			return err
-		}
-	}
-	return nil
-}
-
-func (t *Table) unlockAll() { t.unlockFirst(len(t.stripes)) }
-
-func (t *Table) unlockFirst(n int) {
-	for i := range n {
-		t.stripes[i].unlock()
-	}
-}
-
-// lockHeap takes the heap's lock and finishes what a dead holder left.
-func (t *Table) lockHeap(ctx context.Context) error {
-	if _, err := t.heapLock.Lock(ctx); err != nil {
-		return err
-	}
-	if err := t.heapRow.again(t); err != nil {
-		t.heapLock.Unlock()
-		return err
-	}
-	return nil
-}
-
-// Settle finishes what dead writers left, if there are any, and reports whether it did: who waits for changes looks for
-// those that were made but not told.
-func (t *Table) Settle() (did bool, err error) {
-	for i := range t.stripes {
-		s := &t.stripes[i]
-		if !s.lock.Held() {
-			continue
-		}
-		ok, recovered, err := s.tryAcquire(context.Background())
-		if err != nil {
-			return did, err
-		}
-		if ok {
-			s.unlock()
-		}
-		did = did || recovered
-	}
-	if did {
-		t.event.WakeAll()
-	}
-	return did, nil
-}
 
 // Revision is the number of changes so far.
 func (t *Table) Revision() (rev uint64) {

@@ -119,7 +119,7 @@ func TestWrap(t *testing.T) {
 		head := w.span.U64(tb.buckets + i*bucketSize)
 		head.Store(head.Load() | (1<<32 - 1))
 	}
-	watcher, err := tb.Watch("k", false, nil)
+	watcher, err := tb.Watch(bg, "k", false, nil)
 	must(t, err)
 	told := 0
 	for i := range 90 {
@@ -133,7 +133,7 @@ func TestWrap(t *testing.T) {
 		if b, _, err := getOf(tb, nil, key); err != nil || string(b) != "behind" {
 			t.Errorf("%s: %q, %v", key, b, err)
 		}
-		must(t, watcher.Poll(func(e Event) {
+		must(t, watcher.Poll(bg, func(e Event) {
 			if told++; e.Key != key || string(e.Value) != "behind" {
 				t.Errorf("told %+v of %s", e, key)
 			}
@@ -152,7 +152,7 @@ func runModel(t *testing.T, geo Geometry, keys, value, ops int, rng *rand.Rand) 
 	var revs [MaxStripes]uint64
 	full := 0
 	told := map[string]modelEntry{}
-	watcher, err := tb.Watch("k1", false, nil)
+	watcher, err := tb.Watch(bg, "k1", false, nil)
 	must(t, err)
 	tell := func(e Event) {
 		if e.Deleted {
@@ -314,7 +314,7 @@ func runModel(t *testing.T, geo Geometry, keys, value, ops int, rng *rand.Rand) 
 			}
 		}
 		if i%7 == 0 {
-			must(t, watcher.Poll(tell))
+			must(t, watcher.Poll(bg, tell))
 			want := m.all(w.clock.Load(), "k1")
 			if !slices.Equal(slices.Sorted(maps.Keys(told)), slices.Sorted(maps.Keys(want))) {
 				t.Fatalf("step %d: told %v, wanted is %v", i, slices.Sorted(maps.Keys(told)), slices.Sorted(maps.Keys(want)))

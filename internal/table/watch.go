@@ -2,6 +2,7 @@ package table
 
 import (
 	"container/heap"
+	"context"
 	"time"
 
 	"github.com/shiplap-ipc/shiplap/internal/wait"
@@ -19,6 +20,8 @@ type Watcher struct {
 	t      *Table
 	q      query
 	seen   [MaxStripes]uint64 // every change of the stripe up to this revision was told, or its bucket waits
+	bucket int                // that of the one key that is watched, 0 for a prefix
+	at     instant            // in place of seen, if it is one key
 	newer  [MaxStripes]uint64 // values that are not newer were told
 	known  map[int]*known
 	bytes  int // of known keys
@@ -85,17 +88,24 @@ func (w *Watcher) schedule(k *known, expires int64) {
 }
 
 // Watch begins to watch a key, or all that begin with a prefix. tell is called with what is there now; without it values are not even read.
-func (t *Table) Watch(key string, exact bool, tell func(Event)) (*Watcher, error) {
+func (t *Table) Watch(ctx context.Context, key string, exact bool, tell func(Event)) (*Watcher, error) {
 	w := &Watcher{t: t, q: query{prefix: key, exact: exact}, known: map[int]*known{}, marked: map[int]bool{}}
 	for i := range t.stripes {
 		w.seen[i] = t.stripes[i].revision.Load() // before the look: what comes later will be news
+	}
+	if exact {
+		w.bucket = t.bucket(t.hash(key))
+		w.at = w.instant()
 	}
 	w.markAll()
 	if w.q.values = tell != nil; tell == nil {
 		tell = func(Event) {}
 	}
 	for used := 0; w.waits(); {
-		n, err := w.piece(tell)
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		n, err := w.piece(ctx, tell)
 		if err != nil {
 			return nil, err
 		}
@@ -107,8 +117,19 @@ func (t *Table) Watch(key string, exact bool, tell func(Event)) (*Watcher, error
 	return w, nil
 }
 
-// Changed reports whether the table has changed since, or a Poll did not tell everything.
+// instant is a state of one bucket: the head changes with every change in it, and the epoch when everything is cleared.
+type instant struct{ head, epoch uint64 }
+
+func (w *Watcher) instant() instant {
+	return instant{w.t.span.U64(w.bucket).Load(), w.t.epoch.Load()}
+}
+
+// Changed reports whether what is watched may have changed since, or a Poll did not tell everything. Of one key only changes
+// in its bucket count, whatever else happens in the table.
 func (w *Watcher) Changed() bool {
+	if w.bucket != 0 {
+		return w.waits() || w.instant() != w.at
+	}
 	for i := range w.t.stripes {
 		if w.t.stripes[i].revision.Load() != w.seen[i] {
 			return true
@@ -133,17 +154,23 @@ func (w *Watcher) Expires() (in time.Duration, ok bool) {
 }
 
 // Poll tells what has changed since the last call; of much it tells a part, and Changed says that there is more.
-func (w *Watcher) Poll(tell func(Event)) error {
+func (w *Watcher) Poll(ctx context.Context, tell func(Event)) error {
 	if !w.waits() {
 		w.newer = w.seen
 	}
 	for i := range w.t.stripes {
 		s := &w.t.stripes[i]
 		if now := s.revision.Load(); now != w.seen[i] {
-			if w.q.exact || !w.markLogged(s, now) {
+			if w.bucket == 0 && !w.markLogged(s, now) {
 				w.markAll()
 			}
 			w.seen[i] = now
+		}
+	}
+	if w.bucket != 0 {
+		if now := w.instant(); now != w.at {
+			w.mark(w.bucket)
+			w.at = now
 		}
 	}
 	if len(w.expiry) > 0 {
@@ -152,7 +179,7 @@ func (w *Watcher) Poll(tell func(Event)) error {
 			w.schedule(w.expiry[0], 0)
 		}
 	}
-	_, err := w.piece(tell)
+	_, err := w.piece(ctx, tell)
 	return err
 }
 
@@ -160,8 +187,8 @@ func (w *Watcher) mark(bucket int) { w.marked[bucket] = true }
 
 // markAll marks every bucket that may matter. Where it has got to it goes on: if it happens again and again, no bucket waits for ever.
 func (w *Watcher) markAll() {
-	if w.q.exact {
-		w.mark(w.t.bucket(w.t.hash(w.q.prefix)))
+	if w.bucket != 0 {
+		w.mark(w.bucket)
 		return
 	}
 	clear(w.marked)
@@ -190,7 +217,7 @@ func (w *Watcher) markLogged(s *stripe, now uint64) bool {
 const pieceBytes = 1 << 20
 
 // piece looks at buckets that wait. It returns about how many bytes it read.
-func (w *Watcher) piece(tell func(Event)) (read int, err error) {
+func (w *Watcher) piece(ctx context.Context, tell func(Event)) (read int, err error) {
 	for buckets := 0; read+buckets*bucketSize < pieceBytes; buckets++ {
 		bucket := 0
 		for bucket = range w.marked {
@@ -206,7 +233,8 @@ func (w *Watcher) piece(tell func(Event)) (read int, err error) {
 		default:
 			return read, nil
 		}
-		if err := w.look(bucket, tell); err != nil {
+		if err := w.look(ctx, bucket, tell); err != nil {
+			w.mark(bucket) // it is still to be told
 			return read, err
 		}
 		read += w.q.used(w.t)
@@ -215,17 +243,17 @@ func (w *Watcher) piece(tell func(Event)) (read int, err error) {
 }
 
 // read collects what the bucket has now, values of what is newer.
-func (w *Watcher) read(bucket int, newer uint64) (err error) {
+func (w *Watcher) read(ctx context.Context, bucket int, newer uint64) (err error) {
 	w.q.now, w.q.room = 0, w.t.budget()
 	w.q.newer = newer
-	w.some, err = w.t.collect(w.some[:0], bucket, &w.q)
+	w.some, err = w.t.collect(ctx, w.some[:0], bucket, &w.q)
 	return err
 }
 
 // look tells how a bucket differs from what is known of it.
-func (w *Watcher) look(bucket int, tell func(Event)) error {
+func (w *Watcher) look(ctx context.Context, bucket int, tell func(Event)) error {
 	newer := w.newer[w.t.stripeOf(w.t.number(bucket)).i]
-	if err := w.read(bucket, newer); err != nil {
+	if err := w.read(ctx, bucket, newer); err != nil {
 		return err
 	}
 	k := w.known[bucket]
@@ -240,7 +268,7 @@ func (w *Watcher) look(bucket int, tell func(Event)) error {
 	for i := range w.some { // what is no news was told, they say; does nobody know of it? A clock that was set back does that.
 		e := &w.some[i]
 		if j, ok := index(e.Key); e.Revision <= newer && (!ok || k.keys[j].rev != e.Revision) {
-			if err := w.read(bucket, 0); err != nil {
+			if err := w.read(ctx, bucket, 0); err != nil {
 				return err
 			}
 			break

@@ -19,8 +19,8 @@ func inBucket(tb *Table, number int, not map[string]bool) string {
 // polled polls until there is nothing to tell any more.
 func polled(t *testing.T, w *Watcher, tell func(Event)) {
 	t.Helper()
-	for must(t, w.Poll(tell)); w.Ready(); {
-		must(t, w.Poll(tell))
+	for must(t, w.Poll(bg, tell)); w.Ready(); {
+		must(t, w.Poll(bg, tell))
 	}
 }
 
@@ -49,7 +49,7 @@ func TestWatchMoving(t *testing.T) {
 			must(t, second(tb.Set(bg, key, large, Change{})))
 		}
 	}
-	watcher, err := tb.Watch("", false, tell)
+	watcher, err := tb.Watch(bg, "", false, tell)
 	must(t, err)
 	polled(t, watcher, tell)
 	if len(told) != 1 || told[key] == 0 {
@@ -61,12 +61,12 @@ func TestWatchMoving(t *testing.T) {
 func TestWatchForgetsTimes(t *testing.T) {
 	w := newWorld(Geometry{Buckets: 8})
 	tb := w.open(1)
-	watcher, err := tb.Watch("", false, nil)
+	watcher, err := tb.Watch(bg, "", false, nil)
 	must(t, err)
 	var told int
 	for i := range 1000 {
 		must(t, second(tb.Set(bg, fmt.Sprint("session", i%3), nil, Change{Expiry: After, Time: 1e9 + int64(1000-i)})))
-		must(t, watcher.Poll(func(e Event) {
+		must(t, watcher.Poll(bg, func(e Event) {
 			if told++; e.Deleted {
 				t.Errorf("%s is gone", e.Key)
 			}
@@ -100,7 +100,7 @@ func TestWatchClockSetBack(t *testing.T) {
 	must(t, second(tb.Delete(bg, a, Change{}))) // its slot is before that of b
 	var events []string
 	tell := func(e Event) { events = append(events, fmt.Sprint(e.Key, "=", string(e.Value), e.Deleted)) }
-	watcher, err := tb.Watch("", false, tell)
+	watcher, err := tb.Watch(bg, "", false, tell)
 	must(t, err)
 	polled(t, watcher, tell)
 	w.clock.Add(2000)
@@ -131,7 +131,7 @@ func TestWatchClearAndOverflow(t *testing.T) {
 			told[e.Key] = string(e.Value)
 		}
 	}
-	watcher, err := tb.Watch("k", false, tell)
+	watcher, err := tb.Watch(bg, "k", false, tell)
 	must(t, err)
 	n := 0
 	for round, changes := range []int{1, 62, 63, 64, 65, 500, 10} {
@@ -167,7 +167,7 @@ func TestWatchClearAndOverflow(t *testing.T) {
 func TestWatchAlwaysLagging(t *testing.T) {
 	w := newWorld(Geometry{Buckets: 128, Size: 8 << 20})
 	tb := w.open(1)
-	watcher, err := tb.Watch("", false, nil)
+	watcher, err := tb.Watch(bg, "", false, nil)
 	must(t, err)
 	const keys = 60
 	for i := range keys {
@@ -180,7 +180,7 @@ func TestWatchAlwaysLagging(t *testing.T) {
 			last = fmt.Sprint(polls, i)
 			must(t, second(tb.Set(bg, "hot", []byte(last), Change{})))
 		}
-		must(t, watcher.Poll(func(e Event) { told[e.Key]++ }))
+		must(t, watcher.Poll(bg, func(e Event) { told[e.Key]++ }))
 	}
 	if len(told) != keys+1 || polls < 4 {
 		t.Errorf("after %d polls told of %d keys of %d", polls, len(told), keys+1)

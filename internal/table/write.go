@@ -73,9 +73,7 @@ func (t *Table) Add(ctx context.Context, key string, delta int64) (sum int64, re
 // Delete takes a key away; IfSame compares its revision.
 func (t *Table) Delete(ctx context.Context, key string, c Change) (rev uint64, err error) {
 	h := t.Hash(key)
-	rev, err = t.stripeOf(h).deleteLocked(ctx, key, h, c)
-	t.event.WakeAll()
-	return rev, err
+	return t.stripeOf(h).deleteLocked(ctx, key, h, c)
 }
 
 func (s *stripe) deleteLocked(ctx context.Context, key string, h uint64, c Change) (rev uint64, err error) {
@@ -94,7 +92,9 @@ func (s *stripe) deleteLocked(ctx context.Context, key string, h uint64, c Chang
 	if c.Condition == IfSame && p.e.rev != c.Revision {
 		return 0, conflict(p.e.rev, c.Revision)
 	}
-	rev = s.remove(&p)
+	if rev, err = s.remove(&p); err != nil {
+		return 0, err
+	}
 	s.bump(offDeletes)
 	s.tidy(&now)
 	return rev, nil
@@ -104,16 +104,9 @@ func conflict(have, want uint64) error {
 	return fmt.Errorf("%w: its revision is %d, not %d", errs.ErrConflict, have, want)
 }
 
-// Clear takes all keys away, at once.
+// Clear takes all keys away, at once. It writes down from which revisions on entries will count in the next epoch, and
+// begins it. What that means for a stripe is done by its lock's holder, whichever that will be.
 func (t *Table) Clear(ctx context.Context) error {
-	err := t.clearLocked(ctx)
-	t.event.WakeAll()
-	return err
-}
-
-// clearLocked writes down from which revisions on entries will count in the next epoch, and begins it. What that means for a
-// stripe is done by its lock's holder, whoever that will be.
-func (t *Table) clearLocked(ctx context.Context) error {
 	if err := t.acquireAll(ctx); err != nil {
 		return err
 	}
@@ -169,7 +162,6 @@ func (o *op) do(ctx context.Context, t *Table) (rev uint64, err error) {
 	o.s = t.stripeOf(o.hash)
 	for {
 		rev, err = o.locked(ctx)
-		t.event.WakeAll()
 		if err != errAgain {
 			return rev, err
 		}
@@ -299,6 +291,9 @@ func (o *op) store(p *place, n uint32, value []byte, format Format, expires int6
 	if p.slot == 0 && p.free == 0 && p.hops == longest {
 		return 0, fmt.Errorf("%w: its bucket has %d keys, which is no chance; delete some", errs.ErrFull, mainSlots+longest*overSlots)
 	}
+	if err := t.emptyHands(); err != nil {
+		return 0, err
+	}
 	g, err := t.spare(n)
 	if err != nil {
 		return 0, err
@@ -312,7 +307,7 @@ func (o *op) store(p *place, n uint32, value []byte, format Format, expires int6
 	var over uint32
 	if p.slot == 0 && p.free == 0 {
 		if over, err = t.take(1, overflow, 1); err != nil {
-			if e := t.settlePending(); e != nil {
+			if e := t.emptyHands(); e != nil {
 				return 0, e
 			}
 			return 0, err
@@ -358,7 +353,7 @@ func (o *op) store(p *place, n uint32, value []byte, format Format, expires int6
 	t.count(r, old, &e, false, over != 0)
 	t.exchange(r, n, spare, old, over != 0)
 	r.commit()
-	t.settlePending() // what is wrong there keeps the next one from changing anything; this change has happened
+	_ = t.emptyHands() // the change has happened; what could not be freed is freed before the next one
 	return rev, nil
 }
 
