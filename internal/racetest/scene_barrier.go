@@ -43,7 +43,9 @@ func init() {
 		},
 		ends: func() map[way][]error {
 			m := leaving(deaths(lock.ErrBroken), lock.ErrBroken)
-			m[removed] = append(m[removed], lock.ErrBroken) // if the other one was told of the removal first, and left
+			for _, w := range []way{removed, wiped} { // if the other one was told first, and left
+				m[w] = append(m[w], lock.ErrBroken)
+			}
 			return m
 		}(),
 	})
@@ -54,8 +56,12 @@ func (h *hand) barrierTurn(b *lock.Barrier) bool {
 	var number int
 	ctx, _, cancel := h.context()
 	err := h.wait(opWait, func() (err error) {
-		if number, err = b.Wait(ctx); err == nil && number >= 0 && number < parties {
+		number, err = b.Wait(ctx)
+		switch {
+		case err == nil && number >= 0 && number < parties:
 			h.words[number].Add(1)
+		case errors.Is(err, shiplap.ErrClosed):
+			h.words[parties].Add(1)
 		}
 		return err
 	})
@@ -81,7 +87,8 @@ func (h *hand) barrierTurn(b *lock.Barrier) bool {
 	return h.ends("Wait", err)
 }
 
-// judgeBarrier: each round has each number once, unless the one that had it died before it could say so.
+// judgeBarrier: each round has each number once, unless the one that had it died before it could say so, or closed its handle
+// at that moment.
 func judgeBarrier(b *bout) error {
 	br, err := lock.OpenBarrier(b.d, object)
 	if err != nil {
@@ -94,8 +101,9 @@ func judgeBarrier(b *bout) error {
 		sum += b.ledger.words[i].Load()
 	}
 	b.count("rounds", most)
-	if missing, died := most*parties-sum, b.busyAtDeath(opWait); missing > uint64(died) && !b.weather.lossy() {
-		b.violation("lost", fmt.Sprintf("%d parties did not return from rounds that others returned from; %d died", missing, died), "")
+	if missing, died, gone := most*parties-sum, uint64(b.busyAtDeath(opWait)), b.ledger.words[parties].Load(); missing > died+gone && !b.weather.lossy() {
+		text := fmt.Sprintf("%d parties did not return from rounds that others returned from; %d died, %d closed their handles", missing, died, gone)
+		b.violation("lost", text, "")
 	}
 	return b.within("Reset", br.Reset)
 }

@@ -93,7 +93,7 @@ func init() {
 		},
 		ends: map[way][]error{
 			killed: {shiplap.ErrPeerGone}, forking: {shiplap.ErrPeerGone}, execed: {shiplap.ErrPeerGone}, left: {shiplap.ErrPeerGone},
-			gaveup: {context.Canceled}, wiped: {shiplap.ErrRemoved, shiplap.ErrPeerGone},
+			gaveup: {context.Canceled}, wiped: {shiplap.ErrRemoved, shiplap.ErrPeerGone, shiplap.ErrNotExist},
 		},
 	})
 }
