@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 
@@ -63,21 +64,32 @@ func (d *RawDelivery) Ack() error { return d.settle(true) }
 // Nack gives the message to the next consumer.
 func (d *RawDelivery) Nack() error { return d.settle(false) }
 
+// settle takes the lease out of the table once nothing can come between any more: inside of the gate.
 func (d *RawDelivery) settle(done bool) error {
-	d.q.mu.Lock()
-	ls, ok := d.q.leases[d.lease.Pos]
-	if ok = ok && ls == d.lease; ok {
-		delete(d.q.leases, d.lease.Pos)
+	err := d.q.call(func() error {
+		if err := d.q.withdraw(d.lease); err != nil {
+			return err
+		}
+		return d.q.ring.Settle(d.lease, done)
+	})
+	if errors.Is(err, errs.ErrClosed) {
+		return fmt.Errorf("%w: its deliveries went to the next consumer", err)
 	}
-	closed := d.q.closed
-	d.q.mu.Unlock()
-	if closed {
-		return fmt.Errorf("queue %q: %w: its deliveries went to the next consumer", d.q.obj.Name, errs.ErrClosed)
+	return err
+}
+
+// withdraw takes a lease out of the table; the caller settles it.
+func (q *Raw) withdraw(ls ring.Lease) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		return errs.ErrClosed
 	}
-	if !ok {
-		return fmt.Errorf("queue %q: %w: the delivery was settled before", d.q.obj.Name, errs.ErrConflict)
+	if now, ok := q.leases[ls.Pos]; !ok || now != ls {
+		return fmt.Errorf("%w: the delivery was settled before", errs.ErrConflict)
 	}
-	return d.q.call(func() error { return d.q.ring.Settle(d.lease, done) })
+	delete(q.leases, ls.Pos)
+	return nil
 }
 
 // Deliveries yields deliveries until the queue is closed and everything acknowledged, or until an error,

@@ -206,8 +206,8 @@ func (q *Raw) leaseNow(lease func() (ring.Lease, error), msg *[]byte) error {
 }
 
 // GetMany hands up to most messages to f, at least one, waiting for the first. The slice that f gets is
-// the queue's own memory: f must be quick and must not keep it. An error of f ends the batch; the
-// message that it refused is gone. n counts those that f accepted.
+// the queue's own memory: f must be quick and must not keep it. An error or a panic of f ends the batch; what f
+// saw is taken, also the message that it refused or failed at. n counts those that f accepted.
 func (q *Raw) GetMany(ctx context.Context, most int, f func(msg []byte) error) (n int, err error) {
 	err = q.call(func() (err error) {
 		if !q.ring.Ack() {
@@ -265,6 +265,10 @@ func (q *Raw) CloseQueue() error {
 // Close closes this handle, and the producers and consumers made from it. Calls that wait return
 // shiplap.ErrClosed (but one that waits for a side that this very handle held may get it and succeed). Deliveries that were not acknowledged go to the next consumer.
 func (q *Raw) Close() error {
+	if q.enter() != nil { // before the leases are taken out of their table
+		return errs.ErrClosed
+	}
+	defer q.obj.Gate.Leave()
 	q.mu.Lock()
 	if q.closed {
 		q.mu.Unlock()
@@ -279,7 +283,7 @@ func (q *Raw) Close() error {
 		err = errors.Join(err, ignoreClosed(h.Close()))
 	}
 	for _, ls := range leases {
-		err = errors.Join(err, ignoreConflict(q.call(func() error { return q.ring.Settle(ls, false) })))
+		err = errors.Join(err, ignoreConflict(q.explain(object.Guarded(func() error { return q.ring.Settle(ls, false) }))))
 	}
 	return errors.Join(err, q.obj.Close())
 }

@@ -210,24 +210,22 @@ func (r *Ring) getManyUnlock(most int, f func([]byte) error) (n int, err error) 
 }
 
 // TakeMany takes up to most messages that are there now, for the holder of the lock; errs.ErrEmpty when
-// there is none.
+// there is none. What f saw is taken, however it ends.
 func (c *Consumer) TakeMany(most int, f func([]byte) error) (n int, err error) {
+	defer c.Commit()
 	for n < most {
 		b, err := c.Next()
 		if err == errs.ErrEmpty && n > 0 {
 			break
 		}
 		if err != nil {
-			c.Commit()
 			return n, err
 		}
 		n++
 		if err := f(b); err != nil {
-			c.Commit()
 			return n - 1, err
 		}
 	}
-	c.Commit()
 	return n, nil
 }
 
