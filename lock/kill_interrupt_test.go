@@ -132,8 +132,8 @@ func (w *world) closeOne() error { return w.closeHandles(true) }
 
 func (w *world) leave() error {
 	err := w.closeHandles(false)
-	if err = errors.Join(err, w.d.Close()); err == nil && w.sem != nil && w.sem.mine != 0 {
-		err = fmt.Errorf("the handle believes that it holds %d permits", w.sem.mine)
+	if err = errors.Join(err, w.d.Close()); err == nil && w.sem != nil && w.sem.mine.Load() != 0 {
+		err = fmt.Errorf("the handle believes that it holds %d permits", w.sem.mine.Load())
 	}
 	return err
 }

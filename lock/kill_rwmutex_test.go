@@ -186,7 +186,7 @@ func survivorGoes(_ *killtest.Trial, w *world) error {
 	if w.rw.readers.Load() > 0 {
 		err = errors.Join(err, w.rw.RUnlock())
 	}
-	if w.rw.held.Load() {
+	if w.rw.held.Held() {
 		err = errors.Join(err, w.rw.Unlock())
 	}
 	return err

@@ -177,7 +177,7 @@ func survivorHas(w *world) error {
 func survivorGives(_ *killtest.Trial, w *world) error {
 	w.cancel()
 	err := w.heard(bg)
-	if n := int(w.sem.mine); n > 0 {
+	if n := int(w.sem.mine.Load()); n > 0 {
 		err = errors.Join(err, w.sem.Release(n))
 	}
 	return err

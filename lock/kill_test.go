@@ -167,7 +167,7 @@ func (w *world) Close() error {
 			}
 		case *RWMutex:
 			if h != nil {
-				if h.held.Load() {
+				if h.held.Held() {
 					_ = h.Unlock()
 				}
 				for h.readers.Load() > 0 {
@@ -177,8 +177,8 @@ func (w *world) Close() error {
 			}
 		case *Semaphore:
 			if h != nil {
-				if h.mine > 0 {
-					_ = h.Release(int(h.mine))
+				if h.mine.Load() > 0 {
+					_ = h.Release(int(h.mine.Load()))
 				}
 				_ = h.Close()
 			}

@@ -383,8 +383,8 @@ func TestCloseRaces(t *testing.T) {
 			wg.Go(func() { ok(t, h.Close()) })
 		}
 		wg.Wait()
-		if m.m.Held() || rw.held.Load() || rw.readers.Load() != 0 || s.mine != 0 {
-			t.Fatalf("round %d: closed, and held: %v, %v, %d readers, %d permits", i, m.m.Held(), rw.held.Load(), rw.readers.Load(), s.mine)
+		if m.m.Held() || rw.held.Held() || rw.readers.Load() != 0 || s.mine.Load() != 0 {
+			t.Fatalf("round %d: closed, and held: %v, %v, %d readers, %d permits", i, m.m.Held(), rw.held.Held(), rw.readers.Load(), s.mine.Load())
 		}
 	}
 	ok(t, m0.TryLock(), m0.Unlock(), rw0.TryLock(), rw0.Unlock(), s0.TryAcquire(2), s0.Release(2))

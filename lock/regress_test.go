@@ -28,7 +28,7 @@ func TestSemaphoreCancelled(t *testing.T) {
 	ok(t, err)
 	s.table.Add(-1)
 	s.available.Store(1)
-	s.mine = 0
+	s.mine.Store(0)
 	s.obj.Gate.Leave()
 	s.guard.Unlock()
 	cancel()

@@ -26,7 +26,7 @@ type RWMutex struct {
 	l *rwlock.Lock
 
 	readers atomic.Int64 // holds through this handle
-	held    atomic.Bool  // for writing, through this handle
+	held    object.Hold  // for writing, through this handle
 }
 
 func rwmutexParts() []mem.Part { return []mem.Part{{Len: ctlSize}, {Len: holders.Readers.Size()}} }
@@ -82,16 +82,18 @@ func (m *RWMutex) hold(take func() (held bool, err error)) error {
 	return err
 }
 
-// reading is what a new reader is told.
+// reading notes a new reader, after all that may fail, and is what it is told.
 func (m *RWMutex) reading() (held bool, err error) {
+	err = m.state()
 	m.readers.Add(1)
-	return true, m.state()
+	return true, err
 }
 
-// writing is what the new writer is told.
+// writing is reading for the new writer.
 func (m *RWMutex) writing() (held bool, err error) {
-	m.held.Store(true)
-	return true, m.state()
+	err = m.state()
+	m.held.Begin()
+	return true, err
 }
 
 func (m *RWMutex) state() error {
@@ -166,7 +168,7 @@ func (m *RWMutex) TryLock() error {
 
 // Unlock ends writing; shiplap.ErrConflict when the lock is not held for writing through this handle.
 func (m *RWMutex) Unlock() error {
-	if !m.held.CompareAndSwap(true, false) {
+	if !m.held.End() {
 		return m.misuse("Unlock")
 	}
 	defer m.obj.Gate.Leave()
@@ -177,25 +179,22 @@ func (m *RWMutex) Unlock() error {
 }
 
 // Repaired says, while the lock is held for writing, that what it protects is in order again.
-func (m *RWMutex) Repaired() error {
-	if !m.held.Load() {
-		return m.misuse("Repaired")
-	}
-	return m.obj.Wrap(object.Guarded(func() error {
-		m.l.Repaired()
-		return nil
-	}))
-}
+func (m *RWMutex) Repaired() error { return m.whileHeld("Repaired", m.l.Repaired) }
 
 // MarkSince records, while the lock is held for writing, since when: for people who look, where it is held for long.
-func (m *RWMutex) MarkSince() error {
-	if !m.held.Load() {
-		return m.misuse("MarkSince")
-	}
-	return m.obj.Wrap(object.Guarded(func() error {
-		m.l.MarkSince()
+func (m *RWMutex) MarkSince() error { return m.whileHeld("MarkSince", m.l.MarkSince) }
+
+// whileHeld runs f in a hold for writing, whose end waits for it.
+func (m *RWMutex) whileHeld(what string, f func()) error {
+	var was bool
+	err := object.Guarded(func() error {
+		was = m.held.Use(f)
 		return nil
-	}))
+	})
+	if err == nil && !was {
+		return m.misuse(what)
+	}
+	return m.obj.Wrap(err)
 }
 
 func (m *RWMutex) misuse(what string) error {

@@ -4,7 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/shiplap-ipc/shiplap"
@@ -51,8 +51,7 @@ type Semaphore struct {
 	available *mem.U32
 	table     *holders.Table
 
-	mu   sync.Mutex
-	mine uint32 // permits held through this handle; while it is not 0, the handle is inside the gate
+	mine atomic.Uint32 // permits held through this handle; each of them has a share of the gate
 }
 
 func semaphoreParts() []mem.Part { return []mem.Part{{Len: ctlSize}, {Len: holders.Permits.Size()}} }
@@ -226,9 +225,6 @@ func (s *Semaphore) TryAcquire(n int) error {
 		return err
 	}
 	return s.acquire(n, func() (bool, error) {
-		if err := s.obj.Err(); err != nil {
-			return false, err
-		}
 		if ok, _ := s.queue.TryLock(); !ok {
 			return false, errs.ErrBusy
 		}
@@ -240,33 +236,24 @@ func (s *Semaphore) TryAcquire(n int) error {
 	})
 }
 
+// acquire runs take with a share of the gate for each permit. Those that are held keep theirs.
 func (s *Semaphore) acquire(n int, take func() (bool, error)) error {
-	if !s.obj.Gate.Enter() {
+	if !s.obj.Gate.EnterN(n) {
 		return s.obj.Wrap(errs.ErrClosed)
 	}
-	defer s.obj.Gate.Leave()
 	var got bool
 	err := object.Guarded(func() (err error) {
-		got, err = take()
+		if err = s.obj.Err(); err == nil {
+			got, err = take()
+		}
 		return err
 	})
-	if got {
-		s.keep(n)
+	if got && !s.unowned {
+		s.mine.Add(uint32(n))
+	} else {
+		s.obj.Gate.LeaveN(n)
 	}
 	return s.obj.Wrap(err)
-}
-
-// keep counts permits of the handle, the first of which brings it inside the gate.
-func (s *Semaphore) keep(n int) {
-	if s.unowned {
-		return
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.mine == 0 {
-		s.obj.Gate.Stay()
-	}
-	s.mine += uint32(n)
 }
 
 // Release gives n permits back; shiplap.ErrConflict when this handle does not hold that many, or, of an
@@ -278,11 +265,11 @@ func (s *Semaphore) Release(n int) error {
 	if s.unowned {
 		return s.obj.Call(func() error { return s.giveUnowned(uint32(n)) })
 	}
-	last, err := s.letGo(uint32(n))
-	if err != nil {
+	if err := s.letGo(uint32(n)); err != nil {
 		return err
 	}
-	err = object.Guarded(func() error {
+	defer s.obj.Gate.LeaveN(n) // also when it is corrupt: there is nothing left to give back to
+	return s.obj.Wrap(object.Guarded(func() error {
 		err := s.guarded(context.Background(), s.giving, func() error {
 			s.table.Add(-int32(n)) // they are free from here on
 			s.available.StoreRelease(s.available.Load() + uint32(n))
@@ -290,22 +277,20 @@ func (s *Semaphore) Release(n int) error {
 		})
 		s.released.Wake(1) // the head of the queue
 		return err
-	})
-	if last { // also when it is corrupt: there is nothing left to give back to
-		s.obj.Gate.Leave()
-	}
-	return s.obj.Wrap(err)
+	}))
 }
 
-// letGo undoes keep, but for the way out of the gate, which is the caller's if these were the last.
-func (s *Semaphore) letGo(n uint32) (last bool, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if n > s.mine {
-		return false, fmt.Errorf("semaphore %q: %w: release of %d permits, this handle holds %d", s.obj.Name, errs.ErrConflict, n, s.mine)
+// letGo makes n permits, and their shares of the gate, those of one call of Release.
+func (s *Semaphore) letGo(n uint32) error {
+	for {
+		have := s.mine.Load()
+		if n > have {
+			return fmt.Errorf("semaphore %q: %w: release of %d permits, this handle holds %d", s.obj.Name, errs.ErrConflict, n, have)
+		}
+		if s.mine.CompareAndSwap(have, have-n) {
+			return nil
+		}
 	}
-	s.mine -= n
-	return s.mine == 0, nil
 }
 
 func (s *Semaphore) giveUnowned(n uint32) error {

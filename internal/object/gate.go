@@ -1,6 +1,7 @@
 package object
 
 import (
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -10,6 +11,9 @@ import (
 
 // Gate lets calls in until it is closed, and runs a function once when it is closed and the last
 // one is out (D11).
+//
+// Each one inside owes one Leave of its own, and nobody takes something out of a table that others look at before it
+// is inside: so what it still has to touch is there until it has left, whatever others do meanwhile.
 type Gate struct {
 	n    atomic.Int64 // 2 for each one inside, 1 when closed
 	once sync.Once
@@ -17,23 +21,26 @@ type Gate struct {
 }
 
 // Enter reports whether the gate was open; then Leave must follow.
-func (g *Gate) Enter() bool {
-	if g.n.Add(2)&1 == 0 {
+func (g *Gate) Enter() bool { return g.EnterN(1) }
+
+// EnterN is Enter for n that leave one by one, or some at a time.
+func (g *Gate) EnterN(n int) bool {
+	if g.n.Add(2*int64(n))&1 == 0 {
 		return true
 	}
-	g.Leave()
+	g.LeaveN(n)
 	return false
 }
 
 // Open reports whether the gate was open.
 func (g *Gate) Open() bool { return g.n.Load()&1 == 0 }
 
-// Stay enters once more for one who is inside, also when the gate is closed.
-func (g *Gate) Stay() { g.n.Add(2) }
-
 // Leave is the counterpart of Enter.
-func (g *Gate) Leave() {
-	if g.n.Add(-2) == 1 {
+func (g *Gate) Leave() { g.LeaveN(1) }
+
+// LeaveN is Leave of n.
+func (g *Gate) LeaveN(n int) {
+	if g.n.Add(-2*int64(n)) == 1 {
 		g.once.Do(g.out)
 	}
 }
@@ -45,6 +52,46 @@ func (g *Gate) Close() bool {
 	}
 	if g.n.Load() == 1 {
 		g.once.Do(g.out)
+	}
+	return true
+}
+
+// Hold is what a handle holds from inside of a gate: a lock. Whoever ends it owes the gate one Leave, and the lock
+// itself; exactly one call of End gets that duty for each Begin. All methods may be called concurrently.
+type Hold struct{ v atomic.Uint32 }
+
+const (
+	none = iota
+	held
+	used // by a call of Use
+)
+
+// Begin is called by the one that took the lock, and is inside of the gate.
+func (h *Hold) Begin() { h.v.Store(held) }
+
+// Held reports whether something is held.
+func (h *Hold) Held() bool { return h.v.Load() != none }
+
+// End reports whether something was held: then the caller gives the lock back and leaves the gate.
+func (h *Hold) End() bool { return h.swap(none) }
+
+// Use runs f while it keeps End waiting; f must be quick. It reports false, and does not call f, if nothing is held.
+func (h *Hold) Use(f func()) bool {
+	if !h.swap(used) {
+		return false
+	}
+	defer h.v.Store(held)
+	f()
+	return true
+}
+
+// swap replaces held, if need be after a Use of another goroutine.
+func (h *Hold) swap(next uint32) bool {
+	for !h.v.CompareAndSwap(held, next) {
+		if h.v.Load() == none {
+			return false
+		}
+		runtime.Gosched()
 	}
 	return true
 }

@@ -3,9 +3,11 @@
 //
 // A process that dies with the lock leaves its token in the word. Whoever takes the lock over from it
 // sets the damaged word before anything else, and is told errs.ErrOwnerDied with the lock held, and so
-// is everybody after him until one calls Repaired. A taker who dies before he set the word leaves a
+// is everybody after it until one calls Repaired. A taker that dies before it set the word leaves a
 // dead token again. So from the death to the repair there is no moment at which somebody could take
 // the lock and not be told.
+//
+// What a handle owes, and when, is the table in docs/design.md, section 5.2.
 package robust
 
 import (
@@ -22,71 +24,89 @@ import (
 )
 
 // Mutex is one handle on a lock record. All methods may be called concurrently.
+//
+// A handle has a share of its object's gate from New until it is closed and the word does not name this process:
+// then nobody holds the lock through it, and nobody will. A light hold needs nothing else. A gated one has a share of
+// its own besides.
 type Mutex struct {
 	obj     *object.Object
 	lock    *wordlock.Lock
 	damaged *mem.U32
-	lingers bool
 
-	held   mem.U32 // how the lock is held through this handle; written by the holder alone
-	closed mem.U32
-	long   bool // the holder called MarkSince
-	once   sync.Once
+	bars  mem.U32     // why there can be no light hold; 0: there can
+	light mem.U32     // whether there is one; stored by the holder
+	gated object.Hold // the other kind of hold
+	long  bool        // MarkSince was called in the gated hold; under its protection
+
+	mu    sync.Mutex
+	freed bool // the handle's share of the gate was given back
 }
 
 const (
-	notHeld  = iota
-	released // not held after a light hold, or Unlock is on the point of giving the lock up
-	light    // without the gate: what touches the memory then looks whether the handle was closed meanwhile
-	byGate   // inside of the object's gate
+	barGoes   = 1 << iota // the memory does not linger
+	barClosed             // the handle is closed
+)
+
+const (
+	notHeld = iota
+	held
+	since // held, and MarkSince was called
 )
 
 // New makes a handle on the record at off of an open object. Close must follow.
 //
 // The memory of a small object lingers (object.Linger): there the uncontended paths need no gate, whose
-// two atomic operations would cost as much as the lock itself.
+// two atomic operations would cost as much as the lock itself. Their holds are the light ones.
 func New(o *object.Object, off int) (*Mutex, error) {
-	if !o.Gate.Enter() { // until the handle is closed, and no hold without the gate is left
+	if !o.Gate.Enter() {
 		return nil, errs.ErrClosed
 	}
 	l := wordlock.New(o.Ctl, off, o.Space.Table, &o.Sess)
-	return &Mutex{obj: o, lock: l, damaged: l.Damaged(), lingers: o.Linger()}, nil
+	m := &Mutex{obj: o, lock: l, damaged: l.Damaged()}
+	if !o.Linger() {
+		m.bars.Store(barGoes)
+	}
+	return m, nil
 }
 
 // Close gives the handle up; waits end when the object is closed. A hold goes on until Unlock.
 func (m *Mutex) Close() {
-	if m.closed.Swap(1) != 0 {
-		return
-	}
-	mem.Heavy() // pairs with Lock and Unlock, which store held and then load closed
-	m.freeUnlessHeld(time.Millisecond)
-}
-
-// freeUnlessHeld frees the handle, or leaves that to the Unlock of the light hold that is under way. If somebody
-// of this process has the lock, that may be such an Unlock before its last step, but also another handle: then it
-// looks again later.
-func (m *Mutex) freeUnlessHeld(later time.Duration) {
-	switch h := m.held.Load(); {
-	case h == light:
-	case h == released && m.mine():
-		time.AfterFunc(later, func() { m.freeUnlessHeld(min(2*later, wait.MaxSleep)) })
-	default:
-		m.free()
+	if m.bars.Or(barClosed)&barClosed == 0 {
+		m.freeSoon(time.Millisecond)
 	}
 }
 
-// mine reports whether this process has the lock, through whichever handle.
+// free gives the handle's share back if the word does not name this process. A light Lock changes the word, then looks
+// whether the handle is closed, and gives up if it is; Close does the two the other way round, and both are full
+// fences. So a Lock that has succeeded is seen here, and one that is not seen here fails.
+func (m *Mutex) free() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.freed && !m.mine() {
+		m.freed = true
+		m.obj.Gate.Leave()
+	}
+	return m.freed
+}
+
+// freeSoon frees the handle now or later. Unlock tries it as well; what remains is for other handles of this process
+// that hold the lock, whose Unlock does not know of this one.
+func (m *Mutex) freeSoon(later time.Duration) {
+	if !m.free() {
+		time.AfterFunc(later, func() { m.freeSoon(min(2*later, wait.MaxSleep)) })
+	}
+}
+
+// mine reports whether this process has the lock, through whichever handle; of memory that is gone nobody has.
 func (m *Mutex) mine() (mine bool) {
-	var fault error
-	g := mem.Protect()
-	defer g.Recover(&fault)
-	mine = m.lock.Mine()
-	g.Done = true
+	_ = object.Guarded(func() error {
+		mine = m.lock.Mine()
+		return nil
+	})
 	return mine
 }
 
-// free ends the part of the handle in its object. After it the process may leave the domain.
-func (m *Mutex) free() { m.once.Do(m.obj.Gate.Leave) }
+func (m *Mutex) closed() bool { return m.bars.Load()&barClosed != 0 }
 
 // Lock takes the lock. errs.ErrOwnerDied means that it is held, too, and that what it protects may be half
 // changed: see Repaired. With any other error it is not held.
@@ -97,71 +117,68 @@ func (m *Mutex) Lock(ctx context.Context) (err error) {
 			m.caught(&g, recover(), &err)
 		}
 	}()
-	if m.lingers && m.lock.Fast() {
-		m.held.StoreRelease(light) // before the load of closed, see Close
-		if m.damaged.Load()|m.closed.Load() != 0 {
-			err = m.special()
+	if m.bars.Load() == 0 && m.lock.Fast() {
+		if m.damaged.Load()|m.bars.Load() == 0 {
+			m.light.StoreRelease(held)
+		} else {
+			err = m.slow(ctx, true)
 		}
 	} else {
-		err = m.slow(ctx)
+		err = m.slow(ctx, false)
 	}
 	g.Done = true
 	return err
 }
 
-// special is for what is not as usual about a light hold.
-func (m *Mutex) special() error {
-	if m.closed.Load() != 0 {
-		return m.late()
-	}
-	return m.died()
-}
+func (m *Mutex) enter() bool { return !m.closed() && m.obj.Gate.Enter() }
 
-// late gives a lock back that was taken when the handle was closed already. If the process left the
-// domain meanwhile, others may have replaced its token.
-func (m *Mutex) late() error {
-	m.held.StoreRelease(notHeld)
-	m.lock.GiveUp()
-	m.free()
-	return m.obj.Wrap(errs.ErrClosed)
-}
-
-func (m *Mutex) slow(ctx context.Context) error {
-	if !m.obj.Gate.Enter() {
+// slow takes the lock, unless it has it, and makes a gated hold of it. A lock that was taken without the gate, of a
+// handle that was closed meanwhile, is given up. If the process has left the domain since, others may have replaced its
+// token.
+func (m *Mutex) slow(ctx context.Context, has bool) (err error) {
+	if !m.enter() {
+		if has {
+			m.lock.Unlock()
+			m.free()
+		}
 		return m.obj.Wrap(errs.ErrClosed)
 	}
-	in := true
+	began := false
 	defer func() {
-		if in {
+		if !began {
 			m.obj.Gate.Leave()
 		}
 	}()
-	recovered, err := m.lock.Lock(ctx)
-	if err != nil {
-		return m.obj.Wrap(err)
+	recovered := false
+	if !has {
+		if recovered, err = m.lock.Lock(ctx); err != nil {
+			return m.obj.Wrap(err)
+		}
 	}
-	m.held.StoreRelease(byGate)
-	in = false
-	return m.look(recovered)
+	err = m.hold(recovered)
+	began = true
+	return err
 }
 
 // TryLock is Lock without waiting: errs.ErrBusy when somebody else, dead ones excepted, has it.
 func (m *Mutex) TryLock() error {
-	if !m.obj.Gate.Enter() {
+	if !m.enter() {
 		return m.obj.Wrap(errs.ErrClosed)
 	}
-	var ok, recovered bool
+	began := false
 	err := object.Guarded(func() error {
 		if err := m.obj.Err(); err != nil {
 			return err
 		}
-		if ok, recovered = m.lock.TryLock(); !ok {
+		ok, recovered := m.lock.TryLock()
+		if !ok {
 			return errs.ErrBusy
 		}
-		m.held.StoreRelease(byGate)
-		return m.look(recovered)
+		err := m.hold(recovered)
+		began = true
+		return err
 	})
-	if !ok {
+	if !began {
 		m.obj.Gate.Leave()
 		err = m.obj.Wrap(err)
 	}
@@ -173,87 +190,118 @@ func (m *Mutex) caught(g *mem.Guard, v any, err *error) {
 	*err = m.obj.Wrap(*err)
 }
 
-// look tells of damage, old and new.
-func (m *Mutex) look(recovered bool) error {
+// hold tells of damage, old and new, and begins a gated hold when nothing can fail any more.
+func (m *Mutex) hold(recovered bool) (err error) {
 	if recovered {
 		m.damaged.StoreRelease(1)
 	}
 	if m.damaged.Load() != 0 {
-		return m.died()
+		err = fmt.Errorf("%s %q: %w with the lock; it is yours now: repair what it protects, then call Repaired",
+			m.obj.Kind, m.obj.Name, errs.ErrOwnerDied)
 	}
-	return nil
-}
-
-func (m *Mutex) died() error {
-	return fmt.Errorf("%s %q: %w with the lock; it is yours now: repair what it protects, then call Repaired",
-		m.obj.Kind, m.obj.Name, errs.ErrOwnerDied)
+	m.gated.Begin()
+	return err
 }
 
 // Unlock gives the lock to the next; errs.ErrConflict when it is not held through this handle. It need not
 // be the goroutine that took it.
 func (m *Mutex) Unlock() (err error) {
-	by := m.held.Load()
-	if by < light {
-		return m.misuse("Unlock")
+	by := m.light.Load()
+	if by == notHeld {
+		return m.unlockGated()
 	}
 	g := mem.Protect()
 	defer func() {
 		if g.End(); !g.Done {
 			m.caught(&g, recover(), &err)
-			m.held.StoreRelease(released)
-			m.left(by)
 		}
 	}()
-	if m.long {
-		m.long = false
-		m.lock.ClearSince()
+	m.light.StoreRelease(notHeld) // from the next line on another may hold it, also through this handle
+	var ours bool
+	if by == held {
+		ours = m.lock.Unlock()
+	} else {
+		ours = m.lock.UnlockLong()
 	}
-	m.held.StoreRelease(released) // from here on the next one may store it
-	m.lock.Unlock()
 	g.Done = true
-	if by == byGate || m.closed.Load() != 0 {
-		m.left(by)
+	if !ours || m.bars.Load() != 0 {
+		err = m.unlocked(ours)
+	}
+	return err
+}
+
+// unlocked is the rest of an Unlock where something is not as usual.
+func (m *Mutex) unlocked(ours bool) error {
+	if m.closed() {
+		m.free()
+	}
+	if !ours { // two called Unlock for one Lock, and the other was first
+		return m.misuse("Unlock")
 	}
 	return nil
 }
 
-// left ends a hold.
-func (m *Mutex) left(by uint32) {
-	if by == byGate {
-		m.obj.Gate.Leave()
-	} else if m.closed.Load() != 0 {
-		m.free()
+func (m *Mutex) unlockGated() error {
+	if !m.gated.End() {
+		return m.misuse("Unlock")
 	}
+	defer m.obj.Gate.Leave()
+	long := m.long
+	m.long = false
+	var ours bool
+	err := object.Guarded(func() error {
+		if long {
+			ours = m.lock.UnlockLong()
+		} else {
+			ours = m.lock.Unlock()
+		}
+		return nil
+	})
+	if e := m.unlocked(ours || err != nil); e != nil {
+		return e
+	}
+	return m.obj.Wrap(err)
 }
 
 // Repaired says that what the lock protects is in order again; the next ones to lock are not told of the
 // death any more. Only the holder may say so.
-func (m *Mutex) Repaired() (err error) {
-	if !m.Held() {
-		return m.misuse("Repaired")
+func (m *Mutex) Repaired() error {
+	return m.whileHeld("Repaired",
+		func() { m.damaged.StoreRelease(0) },
+		func() bool { return m.damaged.Load() == 0 }) // a light hold began without damage
+}
+
+// MarkSince records, for those who look, that the lock is held for long.
+func (m *Mutex) MarkSince() error {
+	return m.whileHeld("MarkSince",
+		func() { m.long = true; m.lock.MarkSince() },
+		func() bool {
+			m.light.CAS(held, since)
+			m.lock.MarkSince()
+			if m.light.Load() == since {
+				return true
+			}
+			m.lock.ClearSince() // somebody unlocked meanwhile, and perhaps cleared it before we set it
+			return false
+		})
+}
+
+// whileHeld calls gated in a gated hold, whose end waits for it; in a light hold, which may end meanwhile, light,
+// which says whether it did not.
+func (m *Mutex) whileHeld(what string, gated func(), light func() bool) error {
+	var was bool
+	err := object.Guarded(func() error {
+		was = m.gated.Use(gated) || m.light.Load() != notHeld && light()
+		return nil
+	})
+	if err == nil && !was {
+		return m.misuse(what)
 	}
-	g := mem.Protect()
-	defer g.Recover(&err)
-	m.damaged.StoreRelease(0)
-	g.Done = true
-	return nil
+	return m.obj.Wrap(err)
 }
 
 // Held reports whether the lock is held through this handle.
-func (m *Mutex) Held() bool { return m.held.Load() >= light }
-
-// MarkSince records, for those who look, that the lock is held for long.
-func (m *Mutex) MarkSince() (err error) {
-	if !m.Held() {
-		return m.misuse("MarkSince")
-	}
-	g := mem.Protect()
-	defer g.Recover(&err)
-	m.long = true
-	m.lock.MarkSince()
-	g.Done = true
-	return nil
-}
+func (m *Mutex) Held() bool { return m.light.Load() != notHeld || m.gated.Held() }
 
 func (m *Mutex) misuse(what string) error {
 	return fmt.Errorf("%s %q: %w: %s without holding the lock through this handle", m.obj.Kind, m.obj.Name, errs.ErrConflict, what)

@@ -16,6 +16,7 @@ import (
 	"github.com/shiplap-ipc/shiplap/internal/mem"
 	"github.com/shiplap-ipc/shiplap/internal/object"
 	"github.com/shiplap-ipc/shiplap/internal/wait"
+	"github.com/shiplap-ipc/shiplap/internal/wordlock"
 )
 
 var bg = context.Background()
@@ -113,8 +114,7 @@ func TestDamage(t *testing.T) {
 		is(t, b.Lock(bg), errs.ErrOwnerDied)
 		ok(t, b.Repaired())
 		b.obj.Ctl.U32(off).Store(deadToken) // dead after Repaired, before Unlock
-		b.held.Store(notHeld)
-		if !b.lingers {
+		if b.gated.End() {
 			b.obj.Gate.Leave()
 		}
 		is(t, a.TryLock(), errs.ErrOwnerDied)
@@ -152,18 +152,169 @@ func TestCloseWhileHeld(t *testing.T) {
 func TestCloseWhileUnlocking(t *testing.T) {
 	m, s := handle(t, sizes["lingers"])
 	ok(t, m.Lock(bg))
-	m.held.StoreRelease(released) // Unlock, so far
+	m.light.StoreRelease(notHeld) // Unlock, so far
 	ok(t, m.end())
-	time.Sleep(10 * time.Millisecond)
 	if gone(s) {
 		t.Fatal("the process left the domain with the lock")
 	}
 	m.lock.Unlock()
+	goesSoon(t, s)
+}
+
+func goesSoon(t *testing.T, s *object.Space) {
+	t.Helper()
 	for end := time.Now().Add(10 * time.Second); !gone(s); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("the process stays in the domain")
 		}
 	}
+}
+
+// Close between the two steps of an Unlock, when another goroutine has the lock through the same handle by then: the
+// Unlock that goes on owes nothing.
+func TestCloseRobsNobody(t *testing.T) {
+	m, s := handle(t, sizes["lingers"])
+	ok(t, m.Lock(bg))
+	m.light.StoreRelease(notHeld) // Unlock of one goroutine, up to its look at the handle
+	m.lock.Unlock()
+	ok(t, m.Lock(bg)) // another
+	ok(t, m.end())
+	m.free() // the Unlock goes on
+	if gone(s) || !m.lock.Mine() {
+		t.Fatal("the process left the domain with the lock")
+	}
+	ok(t, m.Unlock())
+	goesSoon(t, s)
+}
+
+// A Lock that finds the handle closed when it has the word already.
+func TestLate(t *testing.T) {
+	for name, closed := range map[string]func(m *Mutex) error{
+		"handle": func(m *Mutex) error { m.Close(); return nil },
+		"both":   (*Mutex).end,
+	} {
+		t.Run(name, func(t *testing.T) {
+			m, s := handle(t, sizes["lingers"])
+			if !m.lock.Fast() {
+				t.Fatal("the lock is not free")
+			}
+			ok(t, closed(m))
+			if gone(s) {
+				t.Fatal("the process left the domain with the lock")
+			}
+			is(t, m.slow(bg, true), errs.ErrClosed)
+			if m.lock.Held() || m.Held() {
+				t.Error("still held")
+			}
+			ok(t, m.obj.Close())
+			goesSoon(t, s)
+		})
+	}
+}
+
+// Of two that unlock at once what was locked once, one is told so.
+func TestUnlockTwice(t *testing.T) {
+	each(t, func(t *testing.T, size int) {
+		m, _ := handle(t, size)
+		rounds := 100_000
+		if testing.Short() {
+			rounds = 20_000
+		}
+		start := []chan struct{}{make(chan struct{}), make(chan struct{})}
+		done := make(chan error)
+		for _, start := range start {
+			go func() {
+				for range start {
+					done <- m.Unlock()
+				}
+			}()
+		}
+		twice := 0
+		for range rounds {
+			ok(t, m.Lock(bg))
+			start[0] <- struct{}{}
+			start[1] <- struct{}{}
+			a, b := <-done, <-done
+			if a == nil && b == nil {
+				twice++
+			} else if is(t, errors.Join(a, b), errs.ErrConflict); a != nil && b != nil {
+				t.Fatal("neither unlocked it")
+			}
+		}
+		close(start[0])
+		close(start[1])
+		if twice != 0 {
+			t.Errorf("%d times of %d both succeeded", twice, rounds)
+		}
+		ok(t, m.end())
+	})
+}
+
+// An Unlock that comes when the lock is another process's already changes nothing.
+func TestUnlockOfAnother(t *testing.T) {
+	each(t, func(t *testing.T, size int) {
+		for _, word := range []uint32{0, deadToken, deadToken | 1<<31} {
+			for _, long := range []bool{false, true} {
+				m, s := handle(t, size)
+				ok(t, m.Lock(bg))
+				if long {
+					ok(t, m.MarkSince())
+				}
+				w := m.obj.Ctl.U32(off)
+				w.Store(word) // another Unlock of the same Lock was first, and then another process
+				is(t, m.Unlock(), errs.ErrConflict)
+				if got := w.Swap(0); got != word || m.Held() {
+					t.Errorf("the word is %#x, it was %#x", got, word)
+				}
+				ok(t, m.end())
+				goesSoon(t, s)
+			}
+		}
+	})
+}
+
+// MarkSince and Repaired against an Unlock and a Close of other goroutines: they work or say that the lock is not held,
+// and touch nothing that is gone.
+func TestWordsOfTheHolder(t *testing.T) {
+	each(t, func(t *testing.T, size int) {
+		stay, _ := handle(t, size)
+		for i := range 300 {
+			m, s := handle(t, size)
+			if i%3 == 0 {
+				m.obj.Ctl.U32(off).Store(deadToken)
+			}
+			if err := m.Lock(bg); err != nil {
+				is(t, err, errs.ErrOwnerDied)
+			}
+			var wg sync.WaitGroup
+			for _, f := range []func() error{m.MarkSince, m.Repaired} {
+				wg.Go(func() {
+					for range 10 {
+						if err := f(); err != nil {
+							is(t, err, errs.ErrConflict)
+						}
+					}
+				})
+			}
+			wg.Go(func() { ok(t, m.end()) })
+			for range i % 50 {
+				runtime.Gosched()
+			}
+			ok(t, m.Unlock())
+			wg.Wait()
+			is(t, m.Unlock(), errs.ErrConflict)
+			goesSoon(t, s)
+			if err := stay.TryLock(); err != nil { // Unlock was before Repaired
+				is(t, err, errs.ErrOwnerDied)
+				ok(t, stay.Repaired())
+			}
+			ok(t, stay.Unlock())
+			if st := wordlock.Inspect(stay.obj.Ctl, off); !st.Since.IsZero() {
+				t.Fatal("the free lock has been held since ", st.Since)
+			}
+		}
+		ok(t, stay.end())
+	})
 }
 
 // Whoever closes races with whoever locks: calls work or say ErrClosed, nobody is told of a death, and at the end
@@ -233,11 +384,7 @@ func TestLastHandle(t *testing.T) {
 		}()
 		ok(t, m.end())
 		is(t, <-done, errs.ErrClosed)
-		for end := time.Now().Add(10 * time.Second); !gone(s); time.Sleep(time.Millisecond) {
-			if time.Now().After(end) {
-				t.Fatal("the process stays in the domain")
-			}
-		}
+		goesSoon(t, s)
 	}
 	m, _ := handle(t, sizes["lingers"])
 	ok(t, m.TryLock(), m.Unlock()) // no death was made up on the way

@@ -78,11 +78,26 @@ func (l *Lock) Fast() bool {
 	return true
 }
 
-// Unlock gives the lock to the next. Only its holder may call it.
-func (l *Lock) Unlock() {
+// Unlock gives the lock to the next. It changes the word only from our own token, so that a wrong call cannot free
+// another process's hold; it reports whether the word was ours.
+func (l *Lock) Unlock() bool {
 	mem.RaceRelease(l.word)
-	if l.word.Swap(0)&waitersBit != 0 {
-		l.wakeOne()
+	return l.word.CAS(l.me, 0) || l.unlockSlow() // the first: one move of the cache line where others spin
+}
+
+// unlockSlow is Unlock where somebody may sleep, or where the word is not ours.
+func (l *Lock) unlockSlow() bool {
+	for {
+		v := l.word.Load()
+		if v&^waitersBit != l.me {
+			return false
+		}
+		if l.word.CAS(v, 0) {
+			if v&waitersBit != 0 {
+				l.wakeOne()
+			}
+			return true
+		}
 	}
 }
 
@@ -97,15 +112,6 @@ func (l *Lock) Owner() uint32 { return l.word.Load() &^ waitersBit }
 // Held reports whether somebody, dead or alive, holds the lock.
 func (l *Lock) Held() bool { return l.word.Load() != 0 }
 
-// GiveUp is Unlock where the lock may not be ours any more, because our membership ended. It wakes nobody
-// needlessly, but one if it has to.
-func (l *Lock) GiveUp() {
-	mem.RaceRelease(l.word)
-	if !l.word.CAS(l.me, 0) && l.word.CAS(l.me|waitersBit, 0) {
-		wait.Wake(l.word, 1)
-	}
-}
-
 // MarkSince records that the lock is held for long, for those who look; Unlock it with UnlockLong.
 func (l *Lock) MarkSince() {
 	l.span.U64(l.off + offSince).StoreRelease(uint64(time.Now().UnixNano()))
@@ -115,9 +121,12 @@ func (l *Lock) MarkSince() {
 func (l *Lock) ClearSince() { l.span.U64(l.off + offSince).StoreRelease(0) }
 
 // UnlockLong is Unlock after MarkSince.
-func (l *Lock) UnlockLong() {
+func (l *Lock) UnlockLong() bool {
+	if !l.Mine() {
+		return false
+	}
 	l.ClearSince()
-	l.Unlock()
+	return l.Unlock()
 }
 
 // takeOver replaces the dead owner in v. Exactly one of those who try wins. The waiters bit stays
