@@ -181,7 +181,7 @@ func (l *KeyLock) Unlock() error {
 		return err
 	}
 	l.inside.StoreRelease(0)
-	l.lock.GiveUp()
+	l.lock.Unlock()
 	return nil
 }
 
