@@ -3,16 +3,13 @@
 package explore
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 	"iter"
-	"reflect"
 	"runtime/debug"
-	"slices"
-
-	"github.com/shiplap-ipc/shiplap/internal/futex"
-	"github.com/shiplap-ipc/shiplap/internal/mem"
-	"github.com/shiplap-ipc/shiplap/internal/wait"
+	"sync"
+	"time"
 )
 
 type state byte
@@ -27,10 +24,11 @@ const (
 const (
 	notWoken byte = iota
 	wokenUp
+	wokenPoked
 	timedOut
 )
 
-// Proc is one process of an experiment.
+// Proc is one process of an experiment, or one goroutine of a process (see System.Process).
 type Proc struct {
 	ID  int
 	run *run
@@ -42,18 +40,11 @@ type Proc struct {
 
 	state    state
 	paused   bool
-	addr     uintptr // what it sleeps on
+	sleeps   [2]uintptr // what it sleeps on: the private word of its waiter, and another
 	woken    byte
 	timeouts int
 	history  uint64 // all values it has read
 	stores   []store
-}
-
-// store is a StoreRelease under way.
-type store struct {
-	addr uintptr
-	size int
-	v    uint64
 }
 
 func (p *Proc) coroutine(body func(*Proc)) iter.Seq[struct{}] {
@@ -90,6 +81,19 @@ func (p *Proc) read(v uint64) {
 // differ in the rest only are explored once.
 func (p *Proc) State(v int) { p.history = uint64(v) }
 
+// Read says that v, which the body knows from elsewhere than the words, is part of what the process has read.
+func (p *Proc) Read(v uint64) {
+	if !p.dying {
+		p.read(v)
+	}
+}
+
+// Pause lets the others go on, and comes back when one of them has done something.
+func (p *Proc) Pause() {
+	p.paused = true
+	p.point()
+}
+
 // Failf ends the schedule as a failure.
 func (p *Proc) Failf(format string, a ...any) {
 	if p.dying {
@@ -116,13 +120,17 @@ func (p *Proc) appendState(b []byte) []byte {
 	return append(b, byte(len(p.stores)))
 }
 
-// Owners is who lives in the eyes of process p: the tokens are its number plus 1.
+// process is the number of the process that p is a goroutine of.
+func (p *Proc) process() int { return p.run.sys.process(p.ID) }
+
+// Owners is who lives in the eyes of p: the tokens are the numbers of the processes plus 1.
 func (p *Proc) Owners() Owners { return Owners{p} }
 
 // Owners implements wordlock.Owners.
 type Owners struct{ p *Proc }
 
-func (o Owners) Self() uint32 { return uint32(o.p.ID) + 1 }
+// Self implements wordlock.Owners.
+func (o Owners) Self() uint32 { return uint32(o.p.process()) + 1 }
 
 // Dead asks the kernel.
 func (o Owners) Dead(token uint32) bool {
@@ -133,10 +141,7 @@ func (o Owners) Dead(token uint32) bool {
 		return true
 	}
 	o.p.point()
-	if token == 0 || int(token) > len(o.p.run.procs) {
-		return true
-	}
-	d := o.p.run.procs[token-1].state == dead
+	d := o.p.run.released(token)
 	if d {
 		o.p.read(1)
 	} else {
@@ -145,172 +150,100 @@ func (o Owners) Dead(token uint32) bool {
 	return d
 }
 
-// Watch is not to be had: sleeps end by their bounds.
-func (o Owners) Watch(uint32, func()) func() { return func() {} }
-
-// Memory.
-
-func base(s *mem.Span) uintptr { return reflect.ValueOf(s.Bytes(0, 1)).Pointer() }
-
-// at is the aligned memory around addr.
-func (r *run) at(addr uintptr) []byte {
-	for i, s := range r.sys.Memory {
-		if addr >= r.bases[i] && addr-r.bases[i] < uintptr(s.Len()) {
-			return s.Bytes(int(addr-r.bases[i]), min(8, s.Len()-int(addr-r.bases[i])))
-		}
+// Watch registers a watch, with Options.Watch.
+func (o Owners) Watch(token uint32, poke func()) (stop func()) {
+	if active == nil || o.p.dying || !o.p.run.x.opt.Watch {
+		return func() {}
 	}
-	return nil // a word of the process's own, such as a Pin
-}
-
-func (r *run) offset(addr uintptr) int {
-	n := 0
-	for i, s := range r.sys.Memory {
-		if addr >= r.bases[i] && addr-r.bases[i] < uintptr(s.Len()) {
-			return n + int(addr-r.bases[i])
-		}
-		n += s.Len()
-	}
-	return n
-}
-
-func (r *run) isClock(addr uintptr) bool {
-	return len(r.sys.Clock) > 0 && addr >= r.bases[0] && slices.Contains(r.sys.Clock, int(addr-r.bases[0]))
-}
-
-// value is the aligned 64-bit word that addr is part of.
-func (r *run) value(addr uintptr) uint64 {
-	if r.isClock(addr) {
-		return 0
-	}
-	b := r.at(addr &^ 7)
-	if len(b) < 8 {
-		return 0
-	}
-	return binary.LittleEndian.Uint64(b)
-}
-
-func (p *Proc) flushOne() {
-	s := p.stores[0]
-	p.stores = p.stores[1:]
-	b := p.run.at(s.addr)
-	if s.size == 4 {
-		binary.LittleEndian.PutUint32(b, uint32(s.v))
-	} else {
-		binary.LittleEndian.PutUint64(b, s.v)
-	}
-}
-
-func (p *Proc) drain() {
-	for len(p.stores) > 0 {
-		p.flushOne()
-	}
-}
-
-// Hooks.
-
-func install() {
-	mem.OnAccess = onAccess
-	mem.OnLoad = onLoad
-	mem.OnRelease = onRelease
-	wait.WakeFutex = onWake
-	wait.SleepFutex = onSleep
-}
-
-func current() *Proc {
-	if active == nil || active.cur == nil || active.cur.dying {
-		return nil
-	}
-	return active.cur
-}
-
-func onAccess(addr uintptr, a mem.Access) {
-	p := current()
-	if p == nil {
-		return
-	}
-	if a == mem.AccessPause {
-		p.paused = true
-	}
-	p.point()
-	switch a {
-	case mem.AccessStore:
-		p.drain()
-	case mem.AccessUpdate:
-		p.drain()
-		p.read(p.run.value(addr))
-	case mem.AccessFence:
-		for _, q := range p.run.procs {
-			q.drain()
+	o.p.point()
+	r := o.p.run
+	w := &watch{by: o.p, token: token, poke: poke}
+	w.told = r.x.opt.Edge && r.released(token) // that notice went by
+	r.watches = append(r.watches, w)
+	return func() {
+		for i := range r.watches {
+			if r.watches[i] == w {
+				r.watches = append(r.watches[:i:i], r.watches[i+1:]...)
+				return
+			}
 		}
 	}
 }
 
-func onLoad(addr uintptr) (v uint64, ok bool) {
-	p := current()
-	if p == nil {
-		return 0, false
-	}
-	for _, s := range slices.Backward(p.stores) {
-		if s.addr == addr {
-			p.read(s.v)
-			return s.v, true
-		}
-	}
-	p.read(p.run.value(addr))
-	return 0, false
+// watch is one process being watched by another.
+type watch struct {
+	by    *Proc
+	token uint32
+	poke  func()
+	early bool // told before the locks of the dead one were released
+	told  bool // told since
 }
 
-func onRelease(addr uintptr, size int, v uint64) bool {
-	p := current()
-	if p == nil || !p.run.x.opt.Buffers || p.run.at(addr) == nil {
+// Context is a context that a process may cancel, without goroutines that nobody schedules.
+type Context struct {
+	context.Context
+	mu    sync.Mutex
+	done  chan struct{}
+	err   error
+	after []*func()
+}
+
+// NewContext returns a Context that is not cancelled.
+func NewContext() *Context { return &Context{Context: context.Background(), done: make(chan struct{})} }
+
+// Done implements context.Context.
+func (c *Context) Done() <-chan struct{} { return c.done }
+
+// Err implements context.Context.
+func (c *Context) Err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if p := current(); p != nil {
+		if c.err != nil {
+			p.read(1)
+		} else {
+			p.read(0)
+		}
+	}
+	return c.err
+}
+
+// AfterFunc is what context.AfterFunc calls.
+func (c *Context) AfterFunc(f func()) (stop func() bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.after = append(c.after, &f)
+	at := &f
+	return func() bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		for i := range c.after {
+			if c.after[i] == at {
+				c.after = append(c.after[:i], c.after[i+1:]...)
+				return true
+			}
+		}
 		return false
 	}
-	p.stores = append(p.stores, store{addr, size, v})
-	return true
 }
 
-// The kernel's futex.
-
-func onSleep(w *mem.U32, seen uint32) futex.Result {
-	p := current()
-	if p == nil {
-		return futex.Woken
-	}
+// Cancel cancels the context, as one step of p.
+func (c *Context) Cancel(p *Proc) {
 	p.point()
-	p.drain()
-	if *w.Ptr() != seen {
-		p.read(2)
-		return futex.Changed
+	c.mu.Lock()
+	if c.err != nil {
+		c.mu.Unlock()
+		return
 	}
-	p.addr, p.state, p.woken = reflect.ValueOf(w).Pointer(), asleep, notWoken
-	p.run.queue = append(p.run.queue, p)
-	p.point()
-	how := p.woken
-	p.woken = notWoken
-	p.read(uint64(how) + 3)
-	if how == timedOut {
-		return futex.TimedOut
+	c.err = context.Canceled
+	close(c.done)
+	after := c.after
+	c.after = nil
+	c.mu.Unlock()
+	for _, f := range after {
+		(*f)()
 	}
-	return futex.Woken
 }
 
-func onWake(w *mem.U32, n int) int {
-	p := current()
-	if p == nil {
-		return 0
-	}
-	p.point()
-	p.drain()
-	woke := 0
-	addr := reflect.ValueOf(w).Pointer()
-	p.run.queue = slices.DeleteFunc(p.run.queue, func(q *Proc) bool {
-		if q.addr != addr || woke >= n {
-			return false
-		}
-		q.state, q.woken = runnable, wokenUp
-		woke++
-		return true
-	})
-	p.read(uint64(woke))
-	return woke
-}
+// Deadline implements context.Context.
+func (c *Context) Deadline() (t time.Time, ok bool) { return t, false }

@@ -3,11 +3,13 @@
 package explore
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/maphash"
 	"iter"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/shiplap-ipc/shiplap/internal/mem"
@@ -17,8 +19,18 @@ import (
 type System struct {
 	Procs  []func(p *Proc)
 	Memory []*mem.Span
+	// Process says which process each of Procs belongs to, where several are goroutines of one: they
+	// have a token in common and die together. Nil: each is a process.
+	Process []int
+	// Private are words outside of Memory that goroutines of one process share.
+	Private []*mem.U32
+	// Touch makes each access of what futex.Waiter.Sleep and Poke share a step.
+	Touch bool
 	// Clock lists words of the first span that hold times: they are no part of the state.
 	Clock []int
+	// Bounded lists words of the first span on which sleeps are short by design: they may end by their
+	// bounds when nothing else can happen, once each, whatever the options say.
+	Bounded []int
 	// Idle is asked when nothing can happen any more although processes sleep; nil means that this
 	// is a failure. asleep are the sleepers.
 	Idle func(asleep []int) error
@@ -26,13 +38,25 @@ type System struct {
 	Final func() error
 }
 
+func (s *System) process(proc int) int {
+	if s.Process == nil {
+		return proc
+	}
+	return s.Process[proc]
+}
+
 // Options of Run. The zero value explores everything, without deaths.
 type Options struct {
-	Deaths   int    // at most
+	Deaths   int    // of processes, at most
 	Mortal   uint   // bit i: process i may die; 0 means all
+	Window   bool   // the locks of a dead process are released later: a child had them between fork and exec
+	Watch    bool   // Owners.Watch works: notices of deaths come, each one again until the watch is stopped
+	Edge     bool   // notices come once: none to those who watch too late, none again when the locks are released
 	Switches int    // switches away from a process that could go on, at most; 0 means any number
-	Buffers  bool   // StoreRelease is seen later
+	Buffers  bool   // StoreRelease is seen later: amd64
+	Weak     bool   // Store is seen later as well, until the next update: weaker than any machine here
 	Timeouts int    // how often one sleep may end by its bound after a death
+	NoStates bool   // do not recognize states: for systems that keep some outside of words
 	MaxSteps int    // of one schedule; default 5000
 	Limit    int    // schedules; 0 means all
 	Trace    string // the schedule to follow, from a Failure
@@ -71,6 +95,8 @@ type moveKind byte
 const (
 	step    moveKind = 's'
 	kill    moveKind = 'k'
+	release moveKind = 'r' // the locks of a process that died
+	notice  moveKind = 'n' // to the process, of a death
 	flush   moveKind = 'f'
 	timeout moveKind = 't'
 )
@@ -80,6 +106,23 @@ func (m move) String() string {
 		return fmt.Sprint(m.proc)
 	}
 	return fmt.Sprintf("%c%d", m.kind, m.proc)
+}
+
+// parse is the inverse of String.
+func parse(trace string) (ms []move) {
+	for _, f := range strings.Fields(trace) {
+		m := move{kind: step}
+		if f[0] > '9' {
+			m.kind, f = moveKind(f[0]), f[1:]
+		}
+		n, err := strconv.Atoi(f)
+		if err != nil {
+			panic(err)
+		}
+		m.proc = int8(n)
+		ms = append(ms, m)
+	}
+	return ms
 }
 
 // choice is one point of the schedule under way.
@@ -92,6 +135,7 @@ type explorer struct {
 	opt   Options
 	build func() *System
 	path  []choice
+	trace []move
 	seen  map[uint64]int16 // best remaining switches, +1
 	res   Result
 	seed  maphash.Seed
@@ -106,7 +150,7 @@ func Run(opt Options, build func() *System) (Result, error) {
 	if opt.Mortal == 0 {
 		opt.Mortal = ^uint(0)
 	}
-	x := &explorer{opt: opt, build: build, seen: map[uint64]int16{}, seed: maphash.MakeSeed()}
+	x := &explorer{opt: opt, build: build, seen: map[uint64]int16{}, seed: maphash.MakeSeed(), trace: parse(opt.Trace)}
 	install()
 	for {
 		if err := x.schedule(); err != nil {
@@ -123,7 +167,7 @@ func Run(opt Options, build func() *System) (Result, error) {
 			x.res.Complete = true
 			return x.res, nil
 		}
-		if opt.Limit > 0 && x.res.Schedules >= opt.Limit {
+		if len(x.trace) > 0 || opt.Limit > 0 && x.res.Schedules >= opt.Limit {
 			return x.res, nil
 		}
 	}
@@ -160,7 +204,14 @@ func (x *explorer) schedule() (err error) {
 				x.res.States--
 				return nil
 			}
-			x.path = append(x.path, choice{moves: moves})
+			c := choice{moves: moves}
+			if depth < len(x.trace) {
+				if c.next = slices.Index(moves, x.trace[depth]); c.next < 0 {
+					return fmt.Errorf("the trace does not fit at step %d: %v is not among %v", depth, x.trace[depth], moves)
+				}
+				c.moves = moves[:c.next+1]
+			}
+			x.path = append(x.path, c)
 		}
 		c := x.path[depth]
 		m := c.moves[c.next]
@@ -170,6 +221,9 @@ func (x *explorer) schedule() (err error) {
 }
 
 func (x *explorer) known(r *run) bool {
+	if x.opt.NoStates {
+		return false
+	}
 	left := int16(1)
 	if x.opt.Switches > 0 {
 		left = int16(x.opt.Switches-r.switches) + 1
@@ -191,6 +245,8 @@ type run struct {
 	last     int   // who ran before
 	switches int
 	deaths   int
+	free     uint // bit i: the locks of process i, which is dead, are released
+	watches  []*watch
 	queue    []*Proc // sleepers, in order of arrival, all words
 	failed   error
 	steps    []move
@@ -267,6 +323,16 @@ func (r *run) moves() []move {
 			ms = append(ms, move{int8(p.ID), flush})
 		}
 	}
+	for i, p := range r.procs {
+		if p.state == dead && r.free>>r.sys.process(i)&1 == 0 && r.first(p) {
+			ms = append(ms, move{int8(i), release})
+		}
+	}
+	for i, p := range r.procs {
+		if r.undelivered(p) != nil {
+			ms = append(ms, move{int8(i), notice})
+		}
+	}
 	if len(ms) == 0 { // who asked to let others go first goes on
 		for _, p := range r.procs {
 			if p.state == runnable {
@@ -274,21 +340,78 @@ func (r *run) moves() []move {
 			}
 		}
 	}
-	if len(ms) == 0 && r.deaths > 0 {
+	if len(ms) == 0 {
 		for _, p := range r.procs {
-			if p.state == asleep && p.timeouts < r.x.opt.Timeouts {
+			if p.state == asleep && (r.deaths > 0 && p.timeouts < r.x.opt.Timeouts || p.timeouts == 0 && r.bounded(p)) {
 				ms = append(ms, move{int8(p.ID), timeout})
 			}
 		}
 	}
 	if r.deaths < r.x.opt.Deaths {
 		for _, p := range r.procs {
-			if (p.state == runnable || p.state == asleep) && r.x.opt.Mortal>>p.ID&1 != 0 {
+			if (p.state == runnable || p.state == asleep) && r.x.opt.Mortal>>r.sys.process(p.ID)&1 != 0 && r.first(p) {
 				ms = append(ms, move{int8(p.ID), kill})
 			}
 		}
 	}
 	return ms
+}
+
+// first reports that p is the first goroutine of its process that has not ended: it stands for all of them.
+func (r *run) first(p *Proc) bool {
+	for _, q := range r.procs {
+		if q.process() == p.process() && q.state != ended {
+			return q == p
+		}
+	}
+	return false
+}
+
+// released reports that the kernel has released the locks of a token's owner.
+func (r *run) released(token uint32) bool {
+	if token == 0 {
+		return true
+	}
+	for _, p := range r.procs {
+		if p.process() == int(token)-1 {
+			return r.free>>(token-1)&1 != 0
+		}
+	}
+	return true
+}
+
+// gone reports that the owner of a token died.
+func (r *run) gone(token uint32) bool {
+	for _, p := range r.procs {
+		if p.process() == int(token)-1 && p.state == dead {
+			return true
+		}
+	}
+	return false
+}
+
+// undelivered is the next notice that p is to get: one as long as the locks of the dead one are still there, and one
+// afterwards.
+func (r *run) undelivered(p *Proc) *watch {
+	if p.state >= ended {
+		return nil
+	}
+	for _, w := range r.watches {
+		if w.by == p && r.gone(w.token) && !w.told && (r.released(w.token) || r.x.opt.Window && !w.early) {
+			return w
+		}
+	}
+	return nil
+}
+
+// bounded reports that p sleeps where sleeps are short by design.
+func (r *run) bounded(p *Proc) bool {
+	for _, off := range r.sys.Bounded {
+		if p.sleeps[1] == r.bases[0]+uintptr(off) {
+			return true
+		}
+	}
+	return false
 }
 
 func (r *run) do(m move) {
@@ -306,10 +429,27 @@ func (r *run) do(m move) {
 		r.resume(p)
 	case kill:
 		r.deaths++
-		p.drain()
-		p.state = dead
-		r.dequeue(p)
+		for _, q := range r.procs {
+			if q.process() == p.process() && q.state != ended {
+				q.drain()
+				q.state = dead
+				r.dequeue(q)
+				r.unpause(q)
+			}
+		}
+		r.watches = slices.DeleteFunc(r.watches, func(w *watch) bool { return w.by.state == dead })
+		if !r.x.opt.Window {
+			r.free |= 1 << p.process()
+		}
+	case release:
+		r.free |= 1 << p.process()
 		r.unpause(p)
+	case notice:
+		w := r.undelivered(p)
+		w.told = r.released(w.token) || r.x.opt.Edge
+		w.early = true
+		w.poke()
+		p.paused = false
 	case flush:
 		p.flushOne()
 		r.unpause(p)
@@ -384,7 +524,20 @@ func (r *run) key() uint64 {
 	for _, p := range r.queue {
 		b = append(b, byte(p.ID))
 	}
-	b = append(b, byte(r.deaths))
+	for _, w := range r.sys.Private {
+		b = binary.LittleEndian.AppendUint32(b, *w.Ptr())
+	}
+	for _, w := range r.watches {
+		told := byte(0)
+		if w.early {
+			told |= 1
+		}
+		if w.told {
+			told |= 2
+		}
+		b = append(b, byte(w.by.ID), byte(w.token), told)
+	}
+	b = append(b, byte(r.deaths), byte(r.free))
 	if r.x.opt.Switches > 0 {
 		b = append(b, byte(r.last))
 	}

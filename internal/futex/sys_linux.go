@@ -42,6 +42,11 @@ func Wake(addr *uint32, n int) int {
 	if n <= 0 {
 		return 0
 	}
+	if hooked {
+		if woken, ok := hookWake(addr, n); ok {
+			return woken
+		}
+	}
 	r, _, errno := syscall.RawSyscall6(syscall.SYS_FUTEX, uintptr(unsafe.Pointer(addr)), opWake, uintptr(min(n, All)), 0, 0, 0)
 	if errno != 0 {
 		return 0

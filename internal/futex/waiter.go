@@ -53,7 +53,9 @@ func (w *Waiter) Put() { waiters.Put(w) }
 func (w *Waiter) Poke() {
 	// The sleeper stores place, then looks at poked; this is the other half of
 	// that store-load pair, so one of the two sees the other.
+	touch()
 	atomic.StoreUint32(&w.poked, 1)
+	touch()
 	switch w.place.Load() {
 	case inWaitv:
 		Wake(&w.poked, 1)
@@ -72,7 +74,12 @@ func (w *Waiter) Poke() {
 // ClearPoke makes the Waiter ready for another sleep.
 func (w *Waiter) ClearPoke() { atomic.StoreUint32(&w.poked, 0) }
 
-func (w *Waiter) isPoked() bool { return atomic.LoadUint32(&w.poked) != 0 }
+func (w *Waiter) isPoked() bool {
+	touch()
+	poked := atomic.LoadUint32(&w.poked) != 0
+	hookPoked(poked)
+	return poked
+}
 
 // orPoked is r, or Poked if the waiter was poked.
 func (w *Waiter) orPoked(r Result) Result {
@@ -98,7 +105,7 @@ func (w *Waiter) Sleep(addr *uint32, val uint32, bound time.Duration, ready Read
 		asleep.direct.Add(1)
 		r = w.sleepPlain(addr, val, t, after(t, bound), ready)
 		asleep.direct.Add(-1)
-	case enterDirect(ready == nil):
+	case enterDirect(hooked || ready == nil):
 		r = w.sleepDirect(addr, val, t, after(t, bound), ready)
 		asleep.direct.Add(-1)
 	default:
@@ -110,7 +117,12 @@ func (w *Waiter) Sleep(addr *uint32, val uint32, bound time.Duration, ready Read
 }
 
 // Crowded reports that all DirectMax places are taken: one more sleeper with a Ready shares a thread.
-func Crowded() bool { return asleep.direct.Load() >= DirectMax }
+func Crowded() bool {
+	if hooked {
+		return hookCrowded()
+	}
+	return asleep.direct.Load() >= DirectMax
+}
 
 // enterDirect takes one of the DirectMax places, or one more if it must.
 func enterDirect(must bool) bool {
@@ -130,6 +142,7 @@ func (w *Waiter) sleepDirect(addr *uint32, val uint32, t, end int64, ready Ready
 	// a Poke at the same moment does not hide a wake-up that was meant for us.
 	w.vec[0].set(&w.poked, 0)
 	w.vec[1].set(addr, val)
+	touch()
 	w.place.Store(inWaitv)
 	for {
 		until := end
@@ -137,7 +150,7 @@ func (w *Waiter) sleepDirect(addr *uint32, val uint32, t, end int64, ready Ready
 			until = min(end, t+int64(lookEvery))
 		}
 		w.until.set(until)
-		k, errno := waitMany(&w.vec[0], len(w.vec), &w.until)
+		k, errno := w.waitBoth(addr, val, until-t)
 		switch {
 		case errno == 0 && k == 1:
 			return Woken

@@ -2,7 +2,10 @@
 
 package mem
 
-import "unsafe"
+import (
+	"sync/atomic"
+	"unsafe"
+)
 
 const hooked = true
 
@@ -12,9 +15,9 @@ var (
 	OnAccess func(addr uintptr, a Access)
 	// OnLoad is called when a load is due. If ok, it is answered by v: an own store that is under way.
 	OnLoad func(addr uintptr) (v uint64, ok bool)
-	// OnRelease is called when a StoreRelease of size bytes is due. If true, it is under way, and
-	// the hook will store v later.
-	OnRelease func(addr uintptr, size int, v uint64) bool
+	// OnStore is called when a store of size bytes is due, or a StoreRelease (release). If true, it is
+	// under way: set, which nothing but the hook calls, will make it visible later.
+	OnStore func(addr uintptr, size int, v uint64, release bool, set func()) bool
 )
 
 func hook(p unsafe.Pointer, a Access) {
@@ -31,8 +34,18 @@ func hookLoad(p unsafe.Pointer) (v uint64, ok bool) {
 	return 0, false
 }
 
-func hookRelease(p unsafe.Pointer, size int, v uint64) bool {
-	hook(p, AccessRelease)
-	f := OnRelease
-	return f != nil && f(uintptr(p), size, v)
+func hookStore(p unsafe.Pointer, size int, v uint64, release bool) bool {
+	a := AccessStore
+	if release {
+		a = AccessRelease
+	}
+	hook(p, a)
+	f := OnStore
+	return f != nil && f(uintptr(p), size, v, release, func() {
+		if size == 4 {
+			atomic.StoreUint32((*uint32)(p), uint32(v))
+		} else {
+			atomic.StoreUint64((*uint64)(p), v)
+		}
+	})
 }

@@ -6,6 +6,7 @@ import "unsafe"
 
 const hooked = false
 
-func hook(unsafe.Pointer, Access)                       {}
-func hookLoad(unsafe.Pointer) (v uint64, ok bool)       { return 0, false }
-func hookRelease(unsafe.Pointer, int, uint64) (ok bool) { return false }
+func hook(unsafe.Pointer, Access)                 {}
+func hookLoad(unsafe.Pointer) (v uint64, ok bool) { return 0, false }
+
+func hookStore(unsafe.Pointer, int, uint64, bool) (ok bool) { return false }

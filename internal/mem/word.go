@@ -21,8 +21,8 @@ func (w *U32) Load() uint32 {
 }
 
 func (w *U32) Store(v uint32) {
-	if hooked {
-		hook(unsafe.Pointer(w), AccessStore)
+	if hooked && hookStore(unsafe.Pointer(w), 4, uint64(v), false) {
+		return
 	}
 	atomic.StoreUint32(&w.v, v)
 }
@@ -68,8 +68,8 @@ func (w *U64) Load() uint64 {
 }
 
 func (w *U64) Store(v uint64) {
-	if hooked {
-		hook(unsafe.Pointer(w), AccessStore)
+	if hooked && hookStore(unsafe.Pointer(w), 8, v, false) {
+		return
 	}
 	atomic.StoreUint64(&w.v, v)
 }
@@ -99,7 +99,7 @@ func (w *U64) Add(d uint64) uint64 {
 // not by itself keep a later load of this process from being done earlier; a peer that needs that
 // calls Heavy between its own store and load (see barrier.go).
 func (w *U32) StoreRelease(v uint32) {
-	if hooked && hookRelease(unsafe.Pointer(w), 4, uint64(v)) {
+	if hooked && hookStore(unsafe.Pointer(w), 4, uint64(v), true) {
 		return
 	}
 	if plainRelease && asymmetric.Load() {
@@ -111,7 +111,7 @@ func (w *U32) StoreRelease(v uint32) {
 
 // StoreRelease is as for U32.
 func (w *U64) StoreRelease(v uint64) {
-	if hooked && hookRelease(unsafe.Pointer(w), 8, v) {
+	if hooked && hookStore(unsafe.Pointer(w), 8, v, true) {
 		return
 	}
 	if plainRelease && asymmetric.Load() {
