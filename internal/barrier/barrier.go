@@ -139,7 +139,7 @@ func (b *Barrier) Wait(ctx context.Context) (number int, err error) {
 		if now>>32 != v>>32 || now&brokenBit != 0 {
 			return true, nil
 		}
-		if looks++; looks > 4 && b.dead(now) { // asking the kernel about everybody takes a while
+		if looks++; (looks > 4 || wait.Crowded()) && b.dead(now) { // asking the kernel about everybody takes a while
 			b.breakRound(now)
 		}
 		return false, nil

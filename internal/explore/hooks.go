@@ -95,6 +95,7 @@ func (p *Proc) flushOne() {
 	s := p.stores[0]
 	p.stores = p.stores[1:]
 	s.set()
+	p.wrote(s.addr)
 }
 
 func (p *Proc) drain() {
@@ -116,6 +117,8 @@ func onAccess(addr uintptr, a mem.Access) {
 	case mem.AccessUpdate:
 		p.drain()
 		p.read(p.run.value(addr))
+		p.looked(addr)
+		p.wrote(addr)
 	case mem.AccessFence:
 		for _, q := range p.run.procs {
 			q.drain()
@@ -135,6 +138,7 @@ func onLoad(addr uintptr) (v uint64, ok bool) {
 		}
 	}
 	p.read(p.run.value(addr))
+	p.looked(addr)
 	return 0, false
 }
 
@@ -151,6 +155,7 @@ func onStore(addr uintptr, size int, v uint64, release bool, set func()) bool {
 	if !release || p.run.x.opt.Weak {
 		p.drain()
 	}
+	p.wrote(addr)
 	return false
 }
 
@@ -178,6 +183,7 @@ func onSleep(private, addr *uint32, val uint32, bound time.Duration) (int, sysca
 	how := p.woken
 	p.woken = notWoken
 	p.read(uint64(how) + 4)
+	p.debts.instead, p.debts.owed = 0, false
 	switch how {
 	case timedOut:
 		return 0, syscall.ETIMEDOUT
@@ -203,10 +209,16 @@ func onWake(addr *uint32, n int) (woken int, ok bool) {
 }
 
 func (r *run) wake(addr uintptr, n int) (woken int) {
+	var instead uint
 	r.queue = slices.DeleteFunc(r.queue, func(q *Proc) bool {
-		if q.sleeps[0] != addr && q.sleeps[1] != addr || woken >= n {
+		if q.sleeps[0] != addr && q.sleeps[1] != addr {
 			return false
 		}
+		if woken >= n {
+			q.debts.instead |= instead
+			return false
+		}
+		instead |= 1 << q.process()
 		q.state, q.woken = runnable, wokenUp
 		if q.sleeps[0] == addr {
 			q.woken = wokenPoked

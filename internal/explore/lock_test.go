@@ -21,13 +21,16 @@ func lockClock(off int) (words []int) {
 	return words
 }
 
+// lineOf is where newcomers stand behind somebody in line, for a short time by design.
+func lineOf(off int) int { return off + 24 }
+
 // lockers locks with n processes, rounds times each. No two may be inside; who follows a dead one
 // must be told; and whoever lives gets his turn.
 func lockers(n, rounds int) func() *System {
 	return func() *System {
 		s := mem.NewHeap(mem.Part{Len: 256}).Span(0)
 		inside := s.U32(128) // 1 + who is inside
-		sys := &System{Memory: []*mem.Span{s}, Clock: lockClock(0)}
+		sys := &System{Memory: []*mem.Span{s}, Clock: lockClock(0), Bounded: []int{lineOf(0)}}
 		done := make([]int, n)
 		var died uint // bit i: i was seen dead
 		for i := range n {
@@ -71,6 +74,20 @@ func TestLock(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("%+v", c), func(t *testing.T) {
 			explored(t, Options{Deaths: c.deaths, Timeouts: 2 * c.deaths, Switches: c.switches}, lockers(c.procs, c.rounds))
+		})
+	}
+}
+
+// Without time-outs: whoever sleeps is woken, or told of the death of the owner.
+func TestLockNotices(t *testing.T) {
+	for _, c := range []struct {
+		procs, deaths, switches int
+		window, edge            bool
+	}{
+		{2, 1, 0, false, false}, {2, 1, 0, true, false}, {2, 1, 0, false, true}, {3, 1, 1, true, false}, {3, 2, 1, false, true},
+	} {
+		t.Run(fmt.Sprintf("%+v", c), func(t *testing.T) {
+			explored(t, Options{Deaths: c.deaths, Watch: true, Window: c.window, Edge: c.edge, Switches: c.switches}, lockers(c.procs, 1))
 		})
 	}
 }

@@ -45,6 +45,7 @@ type Proc struct {
 	timeouts int
 	history  uint64 // all values it has read
 	stores   []store
+	debts    debts
 }
 
 func (p *Proc) coroutine(body func(*Proc)) iter.Seq[struct{}] {
@@ -111,6 +112,12 @@ func (p *Proc) appendState(b []byte) []byte {
 	b = append(b, byte(p.state), p.woken, byte(p.timeouts))
 	if p.paused {
 		b = append(b, 1)
+	}
+	if p.run.x.opt.Watch {
+		b = append(b, byte(p.debts.to()))
+		if p.debts.owed {
+			b = append(b, 1)
+		}
 	}
 	b = binary.LittleEndian.AppendUint64(b, p.history)
 	for _, s := range p.stores {

@@ -342,7 +342,7 @@ func (r *run) moves() []move {
 	}
 	if len(ms) == 0 {
 		for _, p := range r.procs {
-			if p.state == asleep && (r.deaths > 0 && p.timeouts < r.x.opt.Timeouts || p.timeouts == 0 && r.bounded(p)) {
+			if p.state == asleep && (p.debts.owed || r.deaths > 0 && p.timeouts < r.x.opt.Timeouts || p.timeouts == 0 && r.bounded(p)) {
 				ms = append(ms, move{int8(p.ID), timeout})
 			}
 		}
@@ -438,6 +438,7 @@ func (r *run) do(m move) {
 			}
 		}
 		r.watches = slices.DeleteFunc(r.watches, func(w *watch) bool { return w.by.state == dead })
+		r.died(p.process())
 		if !r.x.opt.Window {
 			r.free |= 1 << p.process()
 		}

@@ -15,6 +15,11 @@ import (
 
 // asymmetric says that this process takes part in that scheme; until it does, and where it cannot,
 // StoreRelease is a full fence.
+//
+// On other architectures than amd64 StoreRelease never becomes a plain store, and what the Go compiler emits for
+// it and for a load (on arm64 STLR and LDAR) does not change places. They take part all the same: a C peer may
+// load with LDAPR, and code for arm64 may run translated on an amd64 host (QEMU's user mode), where a later load
+// passes both.
 var asymmetric atomic.Bool
 
 // registerAfter is how long a process lives before it registers. The kernel takes some 10 ms for that,
@@ -23,7 +28,7 @@ const registerAfter = 20 * time.Millisecond
 
 // setupAsymmetric registers, once and later.
 var setupAsymmetric = sync.OnceFunc(func() {
-	if !plainRelease || reproducible.Load() {
+	if runtime.GOARCH == "amd64" && !plainRelease || reproducible.Load() {
 		return
 	}
 	time.AfterFunc(registerAfter, func() {
@@ -50,8 +55,8 @@ func Heavy() {
 	}
 	var local uint32
 	atomic.AddUint32(&local, 1)
-	if runtime.GOARCH != "amd64" || membarrier() { // which also those may call who did not register
-		return // elsewhere release stores are ordered before later atomic loads: STLR, LDAR
+	if membarrier() { // which also those may call who did not register
+		return
 	}
 	// No membarrier here, but perhaps in a peer: outlast its store buffer, which drains within
 	// nanoseconds. Sleeps are bounded besides (package wait).
