@@ -99,6 +99,14 @@ func TestBarrier(t *testing.T) {
 	}
 }
 
+// Without time-outs: one that dies while the other waits breaks the round.
+func TestBarrierNotices(t *testing.T) {
+	for _, window := range []bool{false, true} {
+		explored(t, Options{Deaths: 1, Watch: true, Window: window, Edge: !window, Switches: 2}, meeting(2, false))
+	}
+	explored(t, Options{Deaths: 1, Mortal: 1, Watch: true, Edge: true, Switches: 1}, meeting(3, false))
+}
+
 // One that was counted and died is found by the last one to come.
 func TestBarrierAfterDeath(t *testing.T) {
 	explored(t, Options{Deaths: 1, Mortal: 1}, func() *System {

@@ -84,7 +84,7 @@ func TestLockNotices(t *testing.T) {
 		procs, deaths, switches int
 		window, edge            bool
 	}{
-		{2, 1, 0, false, false}, {2, 1, 0, true, false}, {2, 1, 0, false, true}, {3, 1, 1, true, false}, {3, 2, 1, false, true},
+		{2, 1, 0, false, false}, {2, 1, 0, true, false}, {2, 1, 0, false, true}, {3, 1, 1, false, true}, {3, 2, 1, false, true},
 	} {
 		t.Run(fmt.Sprintf("%+v", c), func(t *testing.T) {
 			explored(t, Options{Deaths: c.deaths, Watch: true, Window: c.window, Edge: c.edge, Switches: c.switches}, lockers(c.procs, 1))

@@ -32,7 +32,7 @@ func readersAndWriters(writes ...bool) func() *System {
 		r := mem.NewHeap(mem.Part{Len: rwSize}, mem.Part{Len: holders.Slots * 8})
 		s := r.Span(0)
 		inside := func(i int) *mem.U32 { return s.U32(rwInside + 4*i) }
-		sys := &System{Memory: []*mem.Span{s, r.Span(1)}, Clock: lockClock(0)}
+		sys := &System{Memory: []*mem.Span{s, r.Span(1)}, Clock: lockClock(0), Bounded: []int{lineOf(0)}}
 		for i, write := range writes {
 			sys.Procs = append(sys.Procs, func(p *Proc) {
 				m := newRW(p, r)
@@ -85,6 +85,19 @@ func TestRWLock(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("%+v", c), func(t *testing.T) {
 			explored(t, Options{Deaths: c.deaths, Timeouts: 2 * c.deaths, Switches: c.switches}, readersAndWriters(c.procs...))
+		})
+	}
+}
+
+// Without time-outs: a reader or writer that dies is noticed by those who wait for it.
+func TestRWLockNotices(t *testing.T) {
+	const r, w = false, true
+	for _, c := range []struct {
+		window, edge bool
+		procs        []bool
+	}{{false, true, []bool{r, w}}, {true, false, []bool{r, w}}, {false, true, []bool{w, w}}, {true, false, []bool{w, w}}} {
+		t.Run(fmt.Sprintf("%+v", c), func(t *testing.T) {
+			explored(t, Options{Deaths: 1, Watch: true, Window: c.window, Edge: c.edge, Switches: 3}, readersAndWriters(c.procs...))
 		})
 	}
 }

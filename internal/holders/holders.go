@@ -216,14 +216,15 @@ type waiting struct {
 func (w *waiting) Look(c *wait.Call) (over bool, err error) {
 	w.seen = w.ev.Arm()
 	c.On(w.ev.Word(), w.seen)
+	if over, err = w.done(); over || err != nil {
+		return over, err
+	}
+	// After done, so that it has seen nobody who is not named here: whoever is new makes it look again.
 	if w.bound > watchFrom || wait.Crowded() {
 		w.t.each(func(_ *mem.U64, v uint64) bool {
 			c.Depend(w.t.owners, uint32(v))
 			return true
 		})
-	}
-	if over, err = w.done(); over || err != nil {
-		return over, err
 	}
 	c.Bound(w.bound)
 	w.bound = min(2*w.bound, wait.MaxSleep)
