@@ -214,7 +214,7 @@ func (s *Semaphore) Acquire(ctx context.Context, n int) error {
 			return false, err
 		}
 		defer s.queue.Unlock()
-		err := s.table.Wait(ctx, &s.obj.Sess, s.released, func() (bool, error) { return s.take(ctx, uint32(n)) })
+		err := s.table.Wait(ctx, &s.obj.Sess, s.released, func(*holders.Table) (bool, error) { return s.take(ctx, uint32(n)) })
 		return err == nil, err
 	})
 }

@@ -88,8 +88,8 @@ func roundOf(v uint64) uint16 { return uint16(v >> 32) }
 
 // dead reports whether somebody in the round of v is dead. What the dead left in earlier rounds goes, before
 // the count of rounds in the table comes round to it.
-func (b *Barrier) dead(v uint64) bool {
-	return b.table.AnyDead(
+func dead(t *holders.Table, v uint64) bool {
+	return t.AnyDead(
 		func(n uint32) bool { return uint16(n) == roundOf(v) && n>>16 != 0 },
 		func(n uint32) bool { return int16(uint16(n)-roundOf(v)) < 0 })
 }
@@ -134,12 +134,12 @@ func (b *Barrier) Wait(ctx context.Context) (number int, err error) {
 	}
 	defer b.leave(v)
 	looks := 0
-	err = b.table.Wait(ctx, b.sess, b.opened, func() (bool, error) {
+	err = b.table.Wait(ctx, b.sess, b.opened, func(t *holders.Table) (bool, error) {
 		now := b.round.Load()
 		if now>>32 != v>>32 || now&brokenBit != 0 {
 			return true, nil
 		}
-		if looks++; (looks > 4 || wait.Crowded()) && b.dead(now) { // asking the kernel about everybody takes a while
+		if looks++; (looks > 4 || wait.Crowded()) && dead(t, now) { // asking the kernel about everybody takes a while
 			b.breakRound(now)
 		}
 		return false, nil
@@ -175,7 +175,7 @@ func (b *Barrier) arrive() (uint64, error) {
 		b.enter(v)
 		next := v + 1
 		if n+1 == b.parties {
-			if b.dead(v) {
+			if dead(b.table, v) {
 				b.breakRound(v)
 				b.leave(v)
 				return 0, ErrBroken

@@ -69,6 +69,15 @@ func (r *run) isClock(addr uintptr) bool {
 	return len(r.sys.Clock) > 0 && addr >= r.bases[0] && slices.Contains(r.sys.Clock, int(addr-r.bases[0]))
 }
 
+func (r *run) isQuiet(addr uintptr) bool {
+	for _, q := range r.sys.Quiet {
+		if addr >= r.bases[0]+uintptr(q[0]) && addr < r.bases[0]+uintptr(q[1]) {
+			return true
+		}
+	}
+	return false
+}
+
 // value is the aligned 64-bit word that addr is part of.
 func (r *run) value(addr uintptr) uint64 {
 	if r.isClock(addr) {
@@ -112,6 +121,12 @@ func onAccess(addr uintptr, a mem.Access) {
 	if a == mem.AccessPause {
 		p.paused = true
 	}
+	if p.run.isQuiet(addr) {
+		if a != mem.AccessLoad {
+			p.Failf("writes where it should be quiet, at %d", p.run.offset(addr))
+		}
+		return
+	}
 	p.point()
 	switch a {
 	case mem.AccessUpdate:
@@ -129,6 +144,9 @@ func onAccess(addr uintptr, a mem.Access) {
 func onLoad(addr uintptr) (v uint64, ok bool) {
 	p := current()
 	if p == nil {
+		return 0, false
+	}
+	if p.run.isQuiet(addr) {
 		return 0, false
 	}
 	for _, s := range slices.Backward(p.stores) {

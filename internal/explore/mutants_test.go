@@ -3,43 +3,68 @@
 package explore
 
 import (
-	"cmp"
 	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 )
 
+// edit is a change of a file: what stands there once, and what takes its place.
+type edit struct{ file, old, new string }
+
 // mutant is one fault in the code that ships, and the scene that finds it.
 type mutant struct {
-	name, file string
-	old, new   string // what stands there once, and what takes its place
-	scene      string // -run
-	like       string // of the failure
-	in         string // package of the scene; this one if empty
+	name  string
+	scene string // -run
+	like  string // of the failure
+	edits []edit
 }
+
+// feedScenes says that a scene is in package feed.
+const feedScenes = "feed: "
 
 const forEver = "asleep for ever"
 
+const (
+	lockGo    = "internal/wordlock/lock.go"
+	waitingGo = "internal/wordlock/waiting.go"
+	untilGo   = "internal/wait/until.go"
+	holdersGo = "internal/holders/holders.go"
+	rwlockGo  = "internal/rwlock/rwlock.go"
+	barrierGo = "internal/barrier/barrier.go"
+)
+
 var mutants = []mutant{
-	{"a reader looks for a writer before it notes itself", "internal/rwlock/rwlock.go",
-		"	l.table.Add(1)\n	if !l.writer.Held() {", "	held := l.writer.Held()\n	l.table.Add(1)\n	if !held {",
-		"TestRWLock", "inside (", ""},
-	{"a reader that withdraws does not wake the writer", "internal/rwlock/rwlock.go",
-		"l.drained.WakeAll()", "_ = l", "TestRWLock", forEver, ""},
-	{"taking over from a writer notes no damage", "internal/rwlock/rwlock.go",
-		"		l.damaged.StoreRelease(1)\n", "", "TestRWLock", "not told", ""},
-	{"writing is cleared before damaged is set", "internal/rwlock/rwlock.go",
-		"		l.damaged.StoreRelease(1)\n		l.writing.StoreRelease(0)", "		l.writing.StoreRelease(0)\n		l.damaged.StoreRelease(1)",
-		"TestRWLockDeathOfTaker", "not told", ""},
-	{"the last one at a barrier wakes nobody", "internal/barrier/barrier.go",
-		"if n == 0 || n+1 == b.parties {", "if n == 0 {", "TestBarrier", forEver, ""},
-	{"a party that gives up does not break the round", "internal/barrier/barrier.go",
-		"	if err != nil {\n		b.breakRound(v)\n	}\n", "", "TestBarrier", "they met: true", ""},
-	{"a party is counted before it is noted in the table", "internal/barrier/barrier.go",
-		"		b.enter(v)\n		next := v + 1", "		defer b.enter(v)\n		next := v + 1", "TestBarrierAfterDeath", "met a dead one", ""},
+	{"a reader looks for a writer before it notes itself", "TestRWLock$", "inside (", []edit{{rwlockGo,
+		"	l.table.Add(1)\n	if !l.writer.Held() {",
+		"	held := l.writer.Held()\n	l.table.Add(1)\n	if !held {"}}},
+	{"a reader that withdraws does not wake the writer", "TestRWLock$", forEver, []edit{{rwlockGo,
+		"l.drained.WakeAll()", "_ = l"}}},
+	{"taking over from a writer notes no damage", "TestRWLock$", "not told", []edit{{rwlockGo,
+		"		l.damaged.StoreRelease(1)\n", ""}}},
+	{"writing is cleared before damaged is set", "TestRWLockDeathOfTaker", "not told", []edit{{rwlockGo,
+		"		l.damaged.StoreRelease(1)\n		l.writing.StoreRelease(0)",
+		"		l.writing.StoreRelease(0)\n		l.damaged.StoreRelease(1)"}}},
+	{"the last one at a barrier wakes nobody", "TestBarrier$", forEver, []edit{{barrierGo,
+		"if n == 0 || n+1 == b.parties {", "if n == 0 {"}, {barrierGo,
+		"				b.opened.Wake(1) // one", "				_ = 1 // one"}}},
+	{"a party that gives up does not break the round", "TestBarrier$", "they met: true", []edit{{barrierGo,
+		"	if err != nil {\n		b.breakRound(v)\n	}\n", ""}}},
+	{"a party is counted before it is noted in the table", "TestBarrierAfterDeath", "met a dead one", []edit{{barrierGo,
+		"		b.enter(v)\n		next := v + 1", "		defer b.enter(v)\n		next := v + 1"}}},
+	{"a barrier asks late who is dead", "TestBarrierNotices", forEver, []edit{{barrierGo,
+		"(looks > 4 || wait.Crowded())", "looks > 4"}}},
+	{"a wait for readers does not name those that its look has met", "TestRWLockNotices", forEver, []edit{{holdersGo,
+		"if w.view.met = nil; told {", "if w.view.met = nil; false {"}}},
+	{"the lock is taken without keeping sleepers in mind", "TestLock$", forEver, []edit{{waitingGo,
+		"!l.word.CAS(0, l.me|waitersBit)", "!l.word.CAS(0, l.me)"}}},
+	{"a dead owner is asked for before the watch, and not again", "TestLockNotices", forEver, []edit{{waitingGo,
+		"		if w.bound > watchFrom || wait.Crowded() {\n			c.Depend(l.owners, owner)\n		}\n", ""}, {waitingGo,
+		"		if v&waitersBit == 0 {", "		c.Depend(l.owners, owner)\n		if v&waitersBit == 0 {"}, {untilGo,
+		"if err == nil && !over && c.renewed {", "if false {"}}},
 }
 
 // TestMutants puts each fault into the code, by an overlay of the file, and sees its scene fail. That takes the
@@ -53,23 +78,28 @@ func TestMutants(t *testing.T) {
 	must(err)
 	for _, m := range mutants {
 		t.Run(strings.ReplaceAll(m.name, " ", "_"), func(t *testing.T) {
-			file := filepath.Join(root, m.file)
-			text, err := os.ReadFile(file)
-			must(err)
-			if n := strings.Count(string(text), m.old); n != 1 {
-				t.Fatalf("%s has %d places that read\n%s", m.file, n, m.old)
+			texts := map[string]string{}
+			for _, e := range m.edits {
+				file := filepath.Join(root, e.file)
+				if texts[file] == "" {
+					b, err := os.ReadFile(file)
+					must(err)
+					texts[file] = string(b)
+				}
+				if n := strings.Count(texts[file], e.old); n != 1 {
+					t.Fatalf("%s has %d places that read\n%s", e.file, n, e.old)
+				}
+				texts[file] = strings.Replace(texts[file], e.old, e.new, 1)
 			}
 			if os.Getenv("SHIPLAP_EXPLORE_MUTANTS") == "" {
 				return
 			}
-			dir := t.TempDir()
-			mutated, overlay := filepath.Join(dir, filepath.Base(file)), filepath.Join(dir, "overlay.json")
-			must(os.WriteFile(mutated, []byte(strings.Replace(string(text), m.old, m.new, 1)), 0o600))
-			b, err := json.Marshal(map[string]any{"Replace": map[string]string{file: mutated}})
-			must(err)
-			must(os.WriteFile(overlay, b, 0o600))
-			out, err := exec.Command("go", "test", "-tags", "explore", "-vet", "off", "-count", "1", "-failfast", "-overlay", overlay,
-				"-run", m.scene, filepath.Join(root, cmp.Or(m.in, "internal/explore"))).CombinedOutput()
+			scene, in := m.scene, "internal/explore"
+			if s, ok := strings.CutPrefix(scene, feedScenes); ok {
+				scene, in = s, "internal/feed"
+			}
+			out, err := exec.Command("go", "test", "-tags", "explore", "-vet", "off", "-count", "1", "-failfast",
+				"-overlay", overlay(t, texts), "-run", scene, filepath.Join(root, in)).CombinedOutput()
 			switch {
 			case err == nil:
 				t.Errorf("%s did not find it", m.scene)
@@ -78,4 +108,19 @@ func TestMutants(t *testing.T) {
 			}
 		})
 	}
+}
+
+// overlay is a file for -overlay that replaces files by texts.
+func overlay(t *testing.T, texts map[string]string) string {
+	dir, replace := t.TempDir(), map[string]string{}
+	for file, text := range texts {
+		to := filepath.Join(dir, strconv.Itoa(len(replace))+".go")
+		must(os.WriteFile(to, []byte(text), 0o600))
+		replace[file] = to
+	}
+	b, err := json.Marshal(map[string]any{"Replace": replace})
+	must(err)
+	name := filepath.Join(dir, "overlay.json")
+	must(os.WriteFile(name, b, 0o600))
+	return name
 }

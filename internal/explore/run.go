@@ -28,6 +28,9 @@ type System struct {
 	Touch bool
 	// Clock lists words of the first span that hold times: they are no part of the state.
 	Clock []int
+	// Quiet are stretches of the first span, from and to, that nobody writes in this experiment: to read there is no
+	// step. A process that writes there fails.
+	Quiet [][2]int
 	// Bounded lists words of the first span on which sleeps are short by design: they may end by their
 	// bounds when nothing else can happen, once each, whatever the options say.
 	Bounded []int

@@ -32,7 +32,7 @@ func readersAndWriters(writes ...bool) func() *System {
 		r := mem.NewHeap(mem.Part{Len: rwSize}, mem.Part{Len: holders.Slots * 8})
 		s := r.Span(0)
 		inside := func(i int) *mem.U32 { return s.U32(rwInside + 4*i) }
-		sys := &System{Memory: []*mem.Span{s, r.Span(1)}, Clock: lockClock(0), Bounded: []int{lineOf(0)}}
+		sys := &System{Memory: []*mem.Span{s, r.Span(1)}, Clock: lockClock(0), Bounded: []int{lineOf(0)}, Quiet: [][2]int{{rwlock.Bitmap + 8, rwlock.Bitmap + holders.BitmapSize}}}
 		for i, write := range writes {
 			sys.Procs = append(sys.Procs, func(p *Proc) {
 				m := newRW(p, r)

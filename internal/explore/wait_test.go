@@ -16,10 +16,16 @@ import (
 	"github.com/shiplap-ipc/shiplap/internal/wait"
 )
 
+// deeper is how many switches more are wanted than fit into the usual time.
+func deeper() int {
+	n, _ := strconv.Atoi(os.Getenv("SHIPLAP_EXPLORE_SWITCHES"))
+	return n
+}
+
 func explored(t *testing.T, opt Options, build func() *System) {
 	t.Helper()
-	if more, _ := strconv.Atoi(os.Getenv("SHIPLAP_EXPLORE_SWITCHES")); opt.Switches > 0 {
-		opt.Switches += more // for a deeper look, which takes its time
+	if opt.Switches > 0 {
+		opt.Switches += deeper()
 	}
 	start := time.Now()
 	res, err := Run(opt, build)

@@ -62,6 +62,7 @@ type Table struct {
 	me     uint32
 	own    *mem.U64
 	slot   int
+	met    func(token uint32) // told of each holder that is looked at, if not nil
 }
 
 // New views a table: the bitmap at bitsAt of one span, and entries every stride bytes from the start of
@@ -113,7 +114,12 @@ func (t *Table) mark() {
 
 // each visits the entries that are not zero, until f returns false.
 func (t *Table) each(f func(w *mem.U64, v uint64) bool) {
-	each(t.bits, t.bitsAt, t.span, 0, t.stride, f)
+	each(t.bits, t.bitsAt, t.span, 0, t.stride, func(w *mem.U64, v uint64) bool {
+		if t.met != nil {
+			t.met(uint32(v))
+		}
+		return f(w, v)
+	})
 }
 
 func each(bitmap *mem.Span, bitsAt int, entries *mem.Span, at, stride int, f func(w *mem.U64, v uint64) bool) {
@@ -189,12 +195,13 @@ func (t *Table) Living() (found bool) {
 const watchFrom = 8 * time.Millisecond
 
 // Wait waits until done says so: something was published with the event, or somebody in the table died. What
-// done says is final, also when the wait has to end: it may have taken something.
-func (t *Table) Wait(ctx context.Context, sess *wait.Session, ev wait.Event, done func() (bool, error)) error {
-	if ok, err := done(); ok || err != nil {
+// done says is final, also when the wait has to end: it may have taken something. done looks at the table that it
+// is given: those whom it meets there are those whose deaths are told.
+func (t *Table) Wait(ctx context.Context, sess *wait.Session, ev wait.Event, done func(*Table) (bool, error)) error {
+	if ok, err := done(t); ok || err != nil {
 		return err
 	}
-	w := &waiting{t: t, ev: ev, done: done, bound: time.Millisecond}
+	w := &waiting{view: *t, ev: ev, done: done, bound: time.Millisecond}
 	err := sess.Wait(ctx, w)
 	if w.took {
 		return nil
@@ -204,27 +211,28 @@ func (t *Table) Wait(ctx context.Context, sess *wait.Session, ev wait.Event, don
 
 // waiting is one blocked Wait.
 type waiting struct {
-	t     *Table
+	view  Table
 	ev    wait.Event
-	done  func() (bool, error)
+	done  func(*Table) (bool, error)
 	bound time.Duration
 	seen  uint32
 	took  bool // done said yes when the wait had to end
 }
 
-// Look asks done; those who hold something are those whose deaths matter.
+// Look asks done. Whom it meets it believes to live, so their deaths matter; and so do those of all who hold
+// something, whom it may have had no reason to look at.
 func (w *waiting) Look(c *wait.Call) (over bool, err error) {
 	w.seen = w.ev.Arm()
 	c.On(w.ev.Word(), w.seen)
-	if over, err = w.done(); over || err != nil {
+	told := w.bound > watchFrom || wait.Crowded()
+	if w.view.met = nil; told {
+		w.view.met = func(token uint32) { c.Depend(w.view.owners, token) }
+	}
+	if over, err = w.done(&w.view); over || err != nil {
 		return over, err
 	}
-	// After done, so that it has seen nobody who is not named here: whoever is new makes it look again.
-	if w.bound > watchFrom || wait.Crowded() {
-		w.t.each(func(_ *mem.U64, v uint64) bool {
-			c.Depend(w.t.owners, uint32(v))
-			return true
-		})
+	if told {
+		w.view.each(func(*mem.U64, uint64) bool { return true })
 	}
 	c.Bound(w.bound)
 	w.bound = min(2*w.bound, wait.MaxSleep)
@@ -236,7 +244,8 @@ func (w *waiting) Stale() bool { return w.ev.Word().Load() != w.seen }
 
 // Abandon asks done once more: the wake-up was perhaps for us.
 func (w *waiting) Abandon() {
-	ok, err := w.done()
+	w.view.met = nil
+	ok, err := w.done(&w.view)
 	w.took = ok && err == nil
 	if !ok {
 		w.ev.Wake(1)

@@ -166,7 +166,7 @@ func TestConcurrent(t *testing.T) {
 
 // waitFor waits until nobody lives in the table.
 func waitFor(ctx context.Context, v *Table, ev wait.Event, s *wait.Session) error {
-	return v.Wait(ctx, s, ev, func() (bool, error) { return !v.Living(), nil })
+	return v.Wait(ctx, s, ev, func(t *Table) (bool, error) { return !t.Living(), nil })
 }
 
 func TestWait(t *testing.T) {
@@ -214,7 +214,7 @@ func TestWaitEnds(t *testing.T) {
 	ctx, cancel = context.WithCancel(context.Background())
 	time.AfterFunc(5*time.Millisecond, cancel)
 	took := 0
-	err := v[0].Wait(ctx, &wait.Session{}, ev, func() (bool, error) { // true once, and for good
+	err := v[0].Wait(ctx, &wait.Session{}, ev, func(*Table) (bool, error) { // true once, and for good
 		if ctx.Err() == nil {
 			return false, nil
 		}
@@ -225,7 +225,7 @@ func TestWaitEnds(t *testing.T) {
 		t.Errorf("%v after %d looks", err, took)
 	}
 	why := errors.New("why")
-	if err := v[0].Wait(context.Background(), &wait.Session{}, ev, func() (bool, error) { return false, why }); err != why {
+	if err := v[0].Wait(context.Background(), &wait.Session{}, ev, func(*Table) (bool, error) { return false, why }); err != why {
 		t.Errorf("%v", err)
 	}
 }

@@ -129,7 +129,7 @@ func (l *Lock) Lock(ctx context.Context) error {
 	if recovered {
 		l.recover()
 	}
-	err = l.table.Wait(ctx, l.sess, l.drained, func() (bool, error) { return !l.table.Living(), nil })
+	err = l.table.Wait(ctx, l.sess, l.drained, func(t *holders.Table) (bool, error) { return !t.Living(), nil })
 	if err != nil {
 		l.writer.Unlock()
 		return err
