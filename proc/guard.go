@@ -1,6 +1,7 @@
 package proc
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"os/exec"
@@ -114,8 +115,9 @@ func (g *guard) lose() {
 
 var errGuardianLost = fmt.Errorf("the guardian ended: %w", errs.ErrPeerGone)
 
-// start starts a process and waits for the answer, which comes at once. files are its stdout, stderr and so on.
-func (g *guard) start(o order, files ...int) (*life, error) {
+// start starts a process and waits for the answer, which comes at once unless its exec hangs: the end of the context
+// has the guardian give it up. files are its stdout, stderr and so on.
+func (g *guard) start(ctx context.Context, o order, files ...int) (*life, error) {
 	l := &life{answered: make(chan struct{}), exited: make(chan struct{}), gone: make(chan struct{})}
 	g.mu.Lock()
 	if g.ended {
@@ -135,7 +137,12 @@ func (g *guard) start(o order, files ...int) (*life, error) {
 		g.mu.Unlock()
 		return nil, err
 	}
-	<-l.answered
+	select {
+	case <-l.answered:
+	case <-ctx.Done():
+		_ = g.order(order{Kind: orderAbort, ID: l.id})
+		<-l.answered
+	}
 	return l, l.err
 }
 

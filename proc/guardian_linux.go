@@ -6,12 +6,10 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -25,6 +23,8 @@ type guardian struct {
 	null    *os.File
 	manager int // pidfd, or -1
 	ooms    oomCounter
+
+	starter
 
 	mu     sync.Mutex
 	some   *sync.Cond      // there is a child, or ending
@@ -42,12 +42,12 @@ type kid struct {
 	polite bool // its group was asked to stop: what is left when the leader ends may finish
 	killed bool // by us
 	ooms   uint64
+
+	aborted bool // before it was started
 }
 
 // runGuardian is the guardian's program.
 func runGuardian() (code int) {
-	// The kernel ends the children when the thread ends that started them: this one, which never does.
-	runtime.LockOSThread()
 	// Whoever signals the manager's group means the manager. Caught, not ignored: ignoring would be inherited.
 	signal.Notify(make(chan os.Signal, 1), unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2,
 		unix.SIGALRM, unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU, unix.SIGPIPE)
@@ -69,6 +69,8 @@ func runGuardian() (code int) {
 	g := &guardian{conn: conn, null: null, ooms: findOOMCounter("/proc/self/cgroup", "/sys/fs/cgroup"), sweep: true,
 		kids: map[int]*kid{}, groups: map[uint64]*kid{}, byID: map[uint64]*kid{}}
 	g.some = sync.NewCond(&g.mu)
+	g.orders = make(chan *startOrder, mostQueued)
+	go g.startAll()
 	if g.manager, err = unix.PidfdOpen(os.Getppid(), 0); err != nil {
 		g.manager = -1
 	}
@@ -77,20 +79,22 @@ func runGuardian() (code int) {
 		var o order
 		files, err := readFrame(conn, &o)
 		if err != nil {
-			g.end()
-			select {} // the reaper exits
+			g.end() // the reaper exits
 		}
 		g.obey(o, files)
-		closeAll(files)
 	}
 }
 
+// obey carries out an order, or sees to it that it is. It never waits.
 func (g *guardian) obey(o order, files []*os.File) {
+	if o.Kind == orderStart {
+		g.startLater(o, files)
+		return
+	}
+	closeAll(files) // there are none
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	switch o.Kind {
-	case orderStart:
-		g.start(o, files)
 	case orderSignal, orderStop:
 		if k := g.byID[o.ID]; k != nil {
 			k.polite = k.polite || o.Kind == orderStop
@@ -99,34 +103,16 @@ func (g *guardian) obey(o order, files []*os.File) {
 				k.signal(unix.SIGCONT) // a stopped one could not obey
 			}
 		}
+	case orderAbort:
+		if k := g.coming[o.ID]; k != nil {
+			k.aborted = true
+			if k == g.forking {
+				go g.giveUp(k)
+			}
+		}
 	case orderBye:
 		g.sweep = false
 	}
-}
-
-func (g *guardian) start(o order, files []*os.File) {
-	fds := []uintptr{g.null.Fd()}
-	for _, f := range files {
-		fds = append(fds, f.Fd())
-	}
-	k := &kid{id: o.ID, ooms: g.ooms.read(), pidfd: -1}
-	pid, err := 0, error(syscall.EMFILE) // descriptors for which there was no room are not there
-	if len(files) == o.Files {
-		pid, err = syscall.ForkExec(o.Path, o.Argv, &syscall.ProcAttr{Dir: o.Dir, Env: o.Env, Files: fds,
-			Sys: &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, PidFD: &k.pidfd}})
-	}
-	if err != nil {
-		errno, ok := err.(syscall.Errno)
-		if !ok {
-			errno = syscall.EINVAL
-		}
-		g.report(report{Kind: reportStarted, ID: o.ID, Errno: int(errno)})
-		return
-	}
-	k.pid = pid
-	g.kids[pid], g.byID[o.ID] = k, k
-	g.report(report{Kind: reportStarted, ID: o.ID, Pid: pid})
-	g.some.Signal()
 }
 
 func (k *kid) signal(s unix.Signal) {
@@ -155,7 +141,10 @@ func (g *guardian) reap() {
 		// Only looking: a group is to be killed while its leader still holds its number.
 		err := unix.Waitid(unix.P_ALL, 0, nil, unix.WEXITED|unix.WNOWAIT, nil)
 		g.mu.Lock()
+		left := false
 		switch {
+		case err == unix.ECHILD && g.forking != nil:
+			g.some.Wait() // its child is not there yet
 		case err == unix.ECHILD && g.ending:
 			g.finish()
 		case err == unix.ECHILD:
@@ -163,23 +152,30 @@ func (g *guardian) reap() {
 				g.some.Wait()
 			}
 		case err == nil:
-			g.collect()
+			left = g.collect()
 			if g.ending && len(g.kids) == 0 {
 				killChildren()
 			}
 		}
 		g.mu.Unlock()
+		if left {
+			time.Sleep(leftPause)
+		}
 	}
 }
 
-func (g *guardian) collect() {
+// leftPause is between looks at children while one that ended cannot be reaped.
+const leftPause = 5 * time.Millisecond
+
+// collect reaps children. Those that are not known stay as long as one is being started, which it may be: they are left.
+func (g *guardian) collect() (left bool) {
 	for pid, k := range g.kids {
 		var si unix.Siginfo
 		if unix.Waitid(unix.P_PID, pid, &si, unix.WEXITED|unix.WNOWAIT|unix.WNOHANG, nil) == nil && si.Signo != 0 {
 			g.leaderEnded(k)
 		}
 	}
-	for {
+	for g.forking == nil {
 		var status unix.WaitStatus
 		var use unix.Rusage
 		pid, err := unix.Wait4(-1, &status, unix.WNOHANG, &use)
@@ -196,6 +192,7 @@ func (g *guardian) collect() {
 	for _, k := range g.groups {
 		g.lookForRest(k)
 	}
+	return g.forking != nil
 }
 
 // leaderEnded is for one that ended and was not reaped.
@@ -240,16 +237,21 @@ func (g *guardian) lookForRest(k *kid) {
 	}
 }
 
-// end begins to end everything.
+// end ends everything. It does not return.
 func (g *guardian) end() {
 	g.mu.Lock()
-	defer g.mu.Unlock()
 	g.ending = true
 	for _, k := range g.byID {
 		k.signal(unix.SIGKILL)
 	}
 	killChildren() // what left its group, too, although a leader may take its time to die
-	g.some.Signal()
+	g.some.Broadcast()
+	late := g.forking
+	g.mu.Unlock()
+	if late != nil {
+		g.giveUp(late)
+	}
+	select {} // the reaper exits
 }
 
 // finish is called when no descendant is left: each would be a child by now.

@@ -278,11 +278,35 @@ wait`
 // runManager is a program with a manager, for a test to kill.
 func runManager() {
 	d, err := shiplap.Join(os.Getenv(asManager), nil)
-	if err == nil {
+	switch path := os.Getenv(hanging); {
+	case err != nil:
+	case path != "":
+		err = manageHanging(d, path)
+	default:
 		err = manageFamilies(d)
 	}
 	fmt.Fprintln(os.Stderr, err)
 	os.Exit(1)
+}
+
+// hanging is a program whose exec hangs.
+const hanging = "SHIPLAP_TEST_HANGING"
+
+func manageHanging(d *shiplap.Domain, path string) error {
+	m, err := proc.New(d, nil)
+	if err != nil {
+		return err
+	}
+	if err := m.Add(proc.Spec{Name: "sleeps", Command: []string{"sleep", "1000"}}); err != nil {
+		return err
+	}
+	if err := m.Add(proc.Spec{Name: "hangs", Command: []string{path, "1000"}}); err != nil {
+		return err
+	}
+	if err := m.Start(bg, "sleeps"); err != nil {
+		return err
+	}
+	return m.Start(bg, "hangs")
 }
 
 func manageFamilies(d *shiplap.Domain) error {

@@ -82,7 +82,7 @@ func (p *process) runProbe(ctx context.Context, g *guard) error {
 		return err
 	}
 	defer null.Close()
-	l, err := g.start(o, int(null.Fd()), int(null.Fd()))
+	l, err := g.start(ctx, o, int(null.Fd()), int(null.Fd()))
 	if err != nil {
 		return fmt.Errorf("%w: %s: %w", errProbe, o.Path, err)
 	}

@@ -138,13 +138,13 @@ func (p *process) ended(e Exit) {
 }
 
 // begin starts a life. It is no fault of the process when the guardian ends meanwhile.
-func (p *process) begin() (*guard, *life, *output, error) {
+func (p *process) begin(ctx context.Context) (*guard, *life, *output, error) {
 	for try := 1; ; try++ {
 		g, err := p.m.guarded()
 		if err != nil {
 			return nil, nil, nil, err
 		}
-		l, out, err := p.start(g)
+		l, out, err := p.start(ctx, g)
 		if errors.Is(err, errGuardianLost) && try < guardianTries {
 			<-g.done
 			continue
@@ -158,9 +158,9 @@ const guardianTries = 3
 // live is one life, from start to the end of its whole group.
 func (p *process) live(k *keeper, restart bool) Exit {
 	m, name := p.m, p.spec.Name
-	g, l, out, err := p.begin()
+	g, l, out, err := p.begin(k.ctx)
 	if err != nil {
-		e := Exit{Code: -1, At: time.Now(), Problem: err.Error()}
+		e := Exit{Code: -1, At: time.Now(), Problem: err.Error(), Wanted: k.ctx.Err() != nil}
 		p.set(func(s *State) { s.Phase = Starting })
 		p.ended(e)
 		return e

@@ -21,7 +21,7 @@ type output struct {
 }
 
 // start starts a life.
-func (p *process) start(g *guard) (*life, *output, error) {
+func (p *process) start(ctx context.Context, g *guard) (*life, *output, error) {
 	o, err := p.order(p.spec.argv(os.Args[0]))
 	if err != nil {
 		return nil, nil, err
@@ -37,7 +37,7 @@ func (p *process) start(g *guard) (*life, *output, error) {
 		out.abandon()
 		return nil, nil, err
 	}
-	l, err := g.start(o, fds...)
+	l, err := g.start(ctx, o, fds...)
 	if err != nil {
 		out.abandon()
 		return nil, nil, fmt.Errorf("%s: %w", o.Path, err)

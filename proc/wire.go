@@ -20,6 +20,7 @@ const (
 	orderStart  orderKind = iota // start a process; its descriptors are stdout, stderr, and maybe the one for its word
 	orderSignal                  // send a signal to the process group
 	orderStop                    // the same, and what is left of the group when its leader ends may take its time
+	orderAbort                   // start it no more: it was ordered, and is not started yet
 	orderBye                     // the manager ends in peace: no sweep
 )
 
