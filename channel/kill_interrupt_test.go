@@ -30,6 +30,10 @@ func interruptScenarios() (all []killtest.Scenario) {
 			check = closedOrNot("", 0)
 		}
 		s.Interrupt = &killtest.Interruption{Check: orderly(check)}
+		switch s.Name {
+		case "channel/Send", "channel/TrySend", "channel/Receive", "channel/TryReceive", "channel/Close":
+			s.Interrupt.Await = hearsTheEnd
+		}
 		all = append(all, s)
 	}
 	waiting := func(name string, op func(b *channel.Channel[string]) error, first func(b *channel.Channel[string]) error, check func(t *killtest.Trial, state any) error) {
@@ -82,6 +86,23 @@ func interruptScenarios() (all []killtest.Scenario) {
 			return goesOn(w, 0, 0)
 		})
 	return all
+}
+
+// hearsTheEnd is what survivors do who wait for a victim that dies while it forks.
+func hearsTheEnd(_ *killtest.Trial, state any) error {
+	w := state.(*world)
+	return killtest.Promptly("receive", func(ctx context.Context) error {
+		for {
+			s, err := w.a.Receive(ctx)
+			if err == io.EOF || errors.Is(err, shiplap.ErrPeerGone) {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			w.got = append(w.got, s)
+		}
+	})
 }
 
 var large = string(make([]byte, 500))

@@ -1,6 +1,7 @@
 package lock
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"testing"
@@ -195,6 +196,29 @@ func idle(t *killtest.Trial, state any) error {
 	return nil
 }
 
+// awaits is what survivors do who wait for a victim that dies while it forks, by scene.
+func (s scene) awaits() func(t *killtest.Trial, state any) error {
+	switch s.name {
+	case "mutex/Lock", "mutex/Unlock", "rwmutex/Lock", "rwmutex/RLock", "rwmutex/RUnlock", "semaphore/Acquire", "semaphore/Release":
+	default:
+		return nil
+	}
+	return func(_ *killtest.Trial, state any) error {
+		w := state.(*world)
+		return killtest.Promptly("wait", func(ctx context.Context) error {
+			switch {
+			case w.m != nil:
+				return w.enters(w.m.Lock(ctx))
+			case w.rw != nil && s.reader:
+				return w.writes(w.rw.Lock(ctx))
+			case w.rw != nil:
+				return errors.Join(w.reads(w.rw.RLock(ctx)), w.writes(w.rw.Lock(ctx)))
+			}
+			return errors.Join(w.sem.Acquire(ctx, permits), w.sem.Release(permits))
+		})
+	}
+}
+
 // interrupt makes what a scenario needs.
 func (s scene) interrupt(prepare func(operation) func(*killtest.Victim) (func() error, error)) *killtest.Interruption {
 	i, ok := interruptions[s.name]
@@ -210,7 +234,7 @@ func (s scene) interrupt(prepare func(operation) func(*killtest.Victim) (func() 
 		check = s.check
 	}
 	return &killtest.Interruption{
-		Grabs: i.grabs, Deaf: i.deaf, Skip: i.skip, Idle: idle, Slow: s.slow,
+		Grabs: i.grabs, Deaf: i.deaf, Skip: i.skip, Idle: idle, Slow: s.slow, Await: s.awaits(),
 		Prepare: func(kv *killtest.Victim) (func() error, error) {
 			var v *world
 			run, err := prepare(func(w *world) (func() error, error) { v = w; return op(w) })(kv)

@@ -17,6 +17,10 @@ func interruptScenarios() (all []killtest.Scenario) {
 	for _, s := range killScenarios() {
 		s.Interrupt = &killtest.Interruption{Check: orderly(s.Check)}
 		switch s.Name {
+		case "pipe/Send", "pipe/Write", "pipe/Recv", "pipe/CloseWrite", "pipe/Close":
+			s.Interrupt.Await = hearsTheEnd
+		}
+		switch s.Name {
 		case "pipe/Send", "pipe/Write":
 			s.Interrupt.Check = sentOrNot(s.Check)
 		case "pipe/Read":
@@ -61,6 +65,23 @@ func interruptScenarios() (all []killtest.Scenario) {
 		Interrupt: &killtest.Interruption{Waits: true, Check: orderly(listenable)},
 	})
 	return all
+}
+
+// hearsTheEnd is what survivors do who wait for a victim that dies while it forks.
+func hearsTheEnd(_ *killtest.Trial, state any) error {
+	w := state.(*pipeWorld)
+	return killtest.Promptly("receive", func(ctx context.Context) error {
+		for {
+			b, err := w.a.Recv(ctx, nil)
+			if err == io.EOF {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			w.got = append(w.got, string(b))
+		}
+	})
 }
 
 var full = make([]byte, 500)

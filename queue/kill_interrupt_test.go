@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -186,6 +187,35 @@ func (w *world) nothingHappened(fill int) error {
 	return nil
 }
 
+// awaits is what survivors do who wait for a victim that dies while it forks: they put a message and take one.
+func awaits(_ *killtest.Trial, state any) error {
+	w := worldOf(state)
+	return killtest.Promptly("wait", func(ctx context.Context) error {
+		i := w.next()
+		if err := w.q.Put(ctx, message(i, w.s.length())); err != nil {
+			return fmt.Errorf("put: %w", err)
+		}
+		w.put, w.bytes = append(w.put, i), w.bytes+w.s.length()
+		a, ack := state.(*ackWorld)
+		if !ack {
+			b, err := w.q.Get(ctx, nil)
+			if err != nil {
+				return fmt.Errorf("get: %w", err)
+			}
+			n, err := number(b)
+			w.got = append(w.got, n)
+			return err
+		}
+		d, err := w.q.Receive(ctx)
+		if err != nil {
+			return fmt.Errorf("receive: %w", err)
+		}
+		n, err := number(d.Body)
+		w.got, a.counts[n] = append(w.got, n), d.Count
+		return errors.Join(err, d.Ack())
+	})
+}
+
 // described is what interruptions need to know of a scene.
 type described struct {
 	name    string
@@ -205,7 +235,12 @@ func (s described) interrupt() *killtest.Interruption {
 	if op == nil {
 		op = s.op
 	}
+	wait := awaits
+	if strings.Contains(s.name, "full") || strings.Contains(s.name, "last room") || strings.Contains(s.name, "CloseQueue") {
+		wait = nil // there is no room, or nothing to wait for
+	}
 	return &killtest.Interruption{
+		Await: wait,
 		Grabs: i.grabs, Deaf: i.deaf, Waits: i.waits, Idle: idle(s.holds),
 		Prepare: func(kv *killtest.Victim) (func() error, error) {
 			var v *victim

@@ -137,6 +137,23 @@ func idle(t *killtest.Trial, state any) error {
 	})
 }
 
+// awaits is what survivors do who wait for a victim that dies while it forks.
+func awaits(_ *killtest.Trial, state any) error {
+	w := state.(*world)
+	return killtest.Promptly("wait", func(ctx context.Context) error {
+		for i := range 8 { // with all writers' locks
+			if err := w.st.Delete(ctx, fmt.Sprint("survivor ", i)); !errors.Is(err, shiplap.ErrNotExist) {
+				return err
+			}
+		}
+		l, err := w.st.Lock(ctx, "a")
+		if err != nil && !errors.Is(err, shiplap.ErrOwnerDied) {
+			return err
+		}
+		return l.Unlock()
+	})
+}
+
 func (s *scene) interrupt(prepare func(operation) func(*killtest.Victim) (func() error, error)) *killtest.Interruption {
 	i, ok := interruptions["store/"+s.name]
 	if !ok {
@@ -147,7 +164,7 @@ func (s *scene) interrupt(prepare func(operation) func(*killtest.Victim) (func()
 		op = s.op
 	}
 	return &killtest.Interruption{
-		Grabs: i.grabs, Deaf: i.deaf, Waits: i.waits, Skip: i.skip, Idle: idle, Slow: s.slow,
+		Grabs: i.grabs, Deaf: i.deaf, Waits: i.waits, Skip: i.skip, Idle: idle, Slow: s.slow, Await: awaits,
 		Prepare: func(kv *killtest.Victim) (func() error, error) {
 			var v *world
 			run, err := prepare(func(w *world) (func() error, error) { v = w; return op(w) })(kv)

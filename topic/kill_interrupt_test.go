@@ -1,6 +1,7 @@
 package topic_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -18,6 +19,9 @@ func interruptScenarios() (all []killtest.Scenario) {
 		s.Interrupt = &killtest.Interruption{}
 		if i >= 0 {
 			s.Interrupt.Check = exactly(scenes[i])
+			if !scenes[i].closes {
+				s.Interrupt.Await = goesAround
+			}
 			if c := scenes[i]; c.puts > 0 && !c.overwrite && !strings.Contains(s.Name, "Try") {
 				s.Interrupt.Grabs = append(s.Interrupt.Grabs, ofRoom)
 				if !c.holds {
@@ -34,6 +38,24 @@ func interruptScenarios() (all []killtest.Scenario) {
 	w := c.scenario()
 	w.Interrupt = &killtest.Interruption{Waits: true, Check: exactly(c)}
 	return append(all, w)
+}
+
+// goesAround is what survivors do who wait for a victim that dies while it forks: they publish more than the ring holds.
+func goesAround(_ *killtest.Trial, state any) error {
+	w := state.(*world)
+	return killtest.Promptly("publish", func(ctx context.Context) error {
+		for range 40 {
+			if err := w.drain(shiplap.ErrEmpty); err != nil {
+				return err
+			}
+			i := bySurvivor + len(w.put)
+			if err := w.r.Publish(ctx, message(i, length)); err != nil {
+				return err
+			}
+			w.put = append(w.put, i)
+		}
+		return nil
+	})
 }
 
 // exactly: what an operation has published is there if it returned no error, and else not, unless it was several messages.

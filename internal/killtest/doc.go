@@ -54,6 +54,13 @@
 // may a victim that makes no step within Options.Timeout. Such a trial is made again, up to four times, and is a
 // violation if it is late each time. Result.Repeated counts them.
 //
+// # Interruptions
+//
+// Options.Interrupt asks for trials of another kind, in which the operation is disturbed instead (see Interruption): its
+// context ends, its handle is closed, or its system call fails. A second thread of the victim does that while the main
+// thread stands still; so these victims have GOMAXPROCS=2, and what they do is recorded anew. Contexts end if the
+// scenario takes them from Background. The interruption comes at a step, or, with a Grab, in the first wait after one.
+//
 // # Limits
 //
 // The recording sees stores by content: a store of the value that was there is no effect. Of a shared mapping larger

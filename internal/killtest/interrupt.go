@@ -37,6 +37,10 @@ type Interruption struct {
 	// if the operation returned no error.
 	Check func(t *Trial, state any) error
 
+	// Await is what survivors do who wait for the victim's death, when it was killed while a child of it, between fork and
+	// exec, has all its descriptors: they must be told Promptly. Nil: no such trials.
+	Await func(t *Trial, state any) error
+
 	// Skip are kinds of interruptions that make no sense, "close" for example.
 	Skip []string
 }
@@ -54,6 +58,8 @@ const (
 	cancels = "cancel"
 	closes  = "close"
 	fails   = "fail"
+	execs   = "exec"   // the victim becomes another program
+	orphans = "orphan" // the victim is killed while a child of it hangs between fork and exec
 )
 
 // envInterrupt tells the victim that it will be interrupted.

@@ -17,6 +17,18 @@ func (e *explorer) interruptAnywhere() error {
 	e.res.Instructions, e.res.Syscalls, e.res.Effects = first.steps(), first.syscalls, len(first.effects)
 	points := e.interruptions(first)
 	e.res.Interrupted.Points = len(points)
+	ends := slices.DeleteFunc(slices.Clone(points), func(p point) bool { return p.kind != execs })
+	points = slices.DeleteFunc(points, func(p point) bool { return p.kind == execs })
+	if err := e.some(points); err != nil {
+		return err
+	}
+	limit.Store(int64(PromptExec))
+	defer limit.Store(int64(Prompt))
+	return e.some(ends)
+}
+
+// some tries as many points as the budget is for, or all.
+func (e *explorer) some(points []point) error {
 	if e.opt.full || e.opt.Stride == 1 {
 		return e.try(points)
 	}
@@ -71,6 +83,14 @@ func (e *explorer) interruptions(first *trace) (points []point) {
 		}
 		for _, errno := range c.errnos {
 			add(c.step, manner{kind: fails, errno: errno})
+		}
+	}
+	if !first.waits {
+		for _, k := range deathsOf(first.effects) {
+			add(k, manner{kind: execs})
+			if in.Await != nil {
+				add(k, manner{kind: orphans})
+			}
 		}
 	}
 	for i := range in.Grabs {

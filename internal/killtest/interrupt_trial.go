@@ -117,6 +117,9 @@ func (d *disturbed) soon() time.Duration { return min(soon, d.w.opt.Timeout) }
 
 // run does one thing after the other. What it returns is a violation.
 func (d *disturbed) run(stack *[]uintptr) error {
+	if d.m.kind == execs || d.m.kind == orphans {
+		return d.endVictim()
+	}
 	ended, err := d.disturb(stack)
 	if err != nil {
 		return errors.Join(err, d.release())

@@ -7,8 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"runtime"
 	"slices"
+	"strings"
+	"syscall"
 	"time"
 
 	"github.com/shiplap-ipc/shiplap/internal/leaktest"
@@ -20,6 +23,12 @@ const (
 	fdAnswers = 4
 )
 
+// envExeced tells the program that a victim became to do nothing.
+const (
+	envExeced  = "SHIPLAP_KILLTEST_EXECED"
+	execedName = "killtest-execed"
+)
+
 // Orders to a victim. Each is a line, and so is each answer.
 const (
 	orderCancel = "cancel" // the context
@@ -27,6 +36,8 @@ const (
 	orderResult = "result" // of the operation, once it has ended
 	orderUndo   = "undo"   // what the operation achieved
 	orderLeave  = "leave"  // close everything; nothing may be left
+	orderExec   = "exec"   // become another program
+	orderFork   = "fork"   // start a program, whose path follows
 )
 
 // answer of a victim.
@@ -79,7 +90,12 @@ func obey(v *Victim, result *error, ended chan struct{}, left func() error) {
 	answers := json.NewEncoder(os.NewFile(fdAnswers, "answers"))
 	for orders.Scan() {
 		var err error
-		switch orders.Text() {
+		order, path, _ := strings.Cut(orders.Text(), " ")
+		switch order {
+		case orderExec:
+			giveUp("exec: %v", syscall.Exec("/proc/self/exe", []string{execedName}, append(os.Environ(), envExeced+"=1")))
+		case orderFork:
+			err = exec.Command(path).Run()
 		case orderCancel:
 			endInterruptible()
 		case orderClose:

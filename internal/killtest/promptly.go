@@ -8,11 +8,20 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
 // Prompt is what promise P1 gives to those who need nobody alive.
 const Prompt = 100 * time.Millisecond
+
+// PromptExec is what it gives when a process ends its membership without dying: it calls exec.
+const PromptExec = 250 * time.Millisecond
+
+// limit is Prompt or PromptExec.
+var limit atomic.Int64
+
+func init() { limit.Store(int64(Prompt)) }
 
 // lateError is the failure of a survivor that did everything right, but took too long.
 type lateError time.Duration
@@ -51,10 +60,11 @@ func Promptly(what string, f func(ctx context.Context) error) error {
 	err := f(ctx)
 	spent := time.Since(start) - (runDelay() - waited)
 	close(done)
-	if spent > Prompt {
+	most := time.Duration(limit.Load())
+	if spent > most {
 		spent -= <-late
 	}
-	if spent > Prompt {
+	if spent > most {
 		err = errors.Join(err, lateError(spent))
 	}
 	if err != nil {

@@ -27,7 +27,9 @@ var coverage = Report{Path: coveragePath()}
 func (r *Report) Add(res Result) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	i := slices.IndexFunc(r.results, func(old Result) bool { return old.Scenario == res.Scenario })
+	i := slices.IndexFunc(r.results, func(old Result) bool {
+		return old.Scenario == res.Scenario && (old.Interrupted == nil) == (res.Interrupted == nil)
+	})
 	if i < 0 {
 		r.results = append(r.results, res)
 	} else {
@@ -82,27 +84,6 @@ func ReadReports(dir string) ([]Result, error) {
 	return results, nil
 }
 
-// Markdown renders a table of results, sorted by scenario.
-func Markdown(results []Result) string {
-	results = slices.Clone(results)
-	slices.SortStableFunc(results, func(a, b Result) int { return strings.Compare(a.Scenario, b.Scenario) })
-	var b strings.Builder
-	b.WriteString("| Scenario | Operations | Instructions | System calls | Effects | Kills | Pauses | Recoverer kills | Points | Result |\n")
-	b.WriteString("|---|---|--:|--:|--:|--:|--:|--:|---|---|\n")
-	var trials, repeated int
-	for _, r := range results {
-		trials += r.Trials()
-		repeated += r.Repeated
-		fmt.Fprintf(&b, "| %s | %s | %d | %d | %d | %d | %d | %s | %s | %s |\n", r.Scenario, strings.Join(r.Covers, ", "),
-			r.Instructions, r.Syscalls, r.Effects, r.Kills, r.Pauses, r.recovered(), r.Points(), r.verdict())
-	}
-	fmt.Fprintf(&b, "\n%d scenarios, %d trials.\n", len(results), trials)
-	if repeated > 0 {
-		fmt.Fprintf(&b, "%d of them were made again, because something took too long and nothing else was wrong.\n", repeated)
-	}
-	return b.String()
-}
-
 func (r Result) recovered() string {
 	if r.States == 0 {
 		return "0"
@@ -119,6 +100,16 @@ func (r Result) Points() string {
 		return fmt.Sprintf("all effects, 1 in %d others", r.Stride)
 	}
 	return "every instruction"
+}
+
+// row is the result's in the table of its mode.
+func (r Result) row() string {
+	if n := r.Interrupted; n != nil {
+		return fmt.Sprintf("| %s | %d | %d | %d | %d | %d | %d | %d | %d | %s |", r.Scenario, n.Points,
+			n.Cancels, n.Closes, n.Fails, n.Waits, n.Execs, n.Orphans, n.Moot, r.verdict())
+	}
+	return fmt.Sprintf("| %s | %s | %d | %d | %d | %d | %d | %s | %s | %s |", r.Scenario, strings.Join(r.Covers, ", "),
+		r.Instructions, r.Syscalls, r.Effects, r.Kills, r.Pauses, r.recovered(), r.Points(), r.verdict())
 }
 
 func (r Result) verdict() string {

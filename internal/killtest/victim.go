@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/shiplap-ipc/shiplap/internal/mem"
 )
@@ -46,6 +47,10 @@ func RunVictim(scenarios ...Scenario) {
 	name := os.Getenv(envVictim)
 	if name == "" {
 		return
+	}
+	if os.Getenv(envExeced) != "" {
+		os.NewFile(fdAnswers, "answers").WriteString("{}\n") //nolint:errcheck // then there is no answer
+		time.Sleep(time.Hour)
 	}
 	for _, s := range scenarios {
 		if s.Name == name {

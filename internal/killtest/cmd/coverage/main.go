@@ -1,9 +1,13 @@
-// Command coverage merges the files that test binaries wrote to $SHIPLAP_COVERAGE_DIR into one page:
+// Command coverage puts what test binaries wrote to $SHIPLAP_COVERAGE_DIR into a page, in the place of older results of the same
+// scenarios; the rows of others stay as they are:
 //
 //	SHIPLAP_COVERAGE_DIR=$PWD/coverage go test ./... && go run ./internal/killtest/cmd/coverage -in coverage
+//
+// With -fresh the page has what is new alone.
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -24,17 +28,35 @@ behind. Each is a trial with fresh processes.
 
 `
 
+const interrupts = `
+## Interruptions
+
+Here nobody dies in most trials: the context of the operation ended in the middle of it, its handle was closed by
+another goroutine, or one of its system calls failed (for want of memory, room or descriptors, or because of a
+signal). The operation then ran to its end. Survivors looked at the object while the process lived, when it had
+given back what it had been given, and again after it had closed everything; it must have left no descriptor and no
+goroutine. *Points* are all the interruptions that there are: before and after each effect, and at each system call that
+can fail. How many of them were tried is what the columns say. *In waits* are those, of the first three columns, for which
+a survivor first took what the operation needed next, so that it was interrupted in its wait.
+
+In two more kinds of trials the process ends at an effect, but not as in the table above: it called exec from another
+thread, or it was killed while a child of it hung between fork and exec and had copies of all its descriptors. Trials
+are *moot* if the operation never waited for what was taken, or never came to the call that should have failed.
+
+`
+
 func main() {
 	in := flag.String("in", os.Getenv("SHIPLAP_COVERAGE_DIR"), "directory with the files of the test binaries")
 	out := flag.String("out", "docs/crash-coverage.md", "page to write")
+	fresh := flag.Bool("fresh", false, "forget the rows of the page")
 	flag.Parse()
-	if err := merge(*in, *out); err != nil {
+	if err := merge(*in, *out, *fresh); err != nil {
 		fmt.Fprintln(os.Stderr, "coverage:", err)
 		os.Exit(1)
 	}
 }
 
-func merge(in, out string) error {
+func merge(in, out string, fresh bool) error {
 	results, err := killtest.ReadReports(in)
 	if err != nil {
 		return err
@@ -42,5 +64,14 @@ func merge(in, out string) error {
 	if len(results) == 0 {
 		return fmt.Errorf("no results in %q", in)
 	}
-	return os.WriteFile(out, []byte(preface+killtest.Markdown(results)), 0o644)
+	old, err := os.ReadFile(out)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if fresh {
+		old = nil
+	}
+	page := killtest.ReadPage(string(old))
+	page.Merge(results)
+	return os.WriteFile(out, []byte(preface+page.Kills()+interrupts+page.Interrupts()), 0o644)
 }
