@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"testing"
 	"time"
 
@@ -29,7 +30,7 @@ func interruptScenarios() (all []killtest.Scenario) {
 		case "channel/Close":
 			check = closedOrNot("", 0)
 		}
-		s.Interrupt = &killtest.Interruption{Check: orderly(check)}
+		s.Interrupt = &killtest.Interruption{Check: orderly(check), Slow: s.Recover == nil || strings.Contains(s.Name, "Send")}
 		switch s.Name {
 		case "channel/Send", "channel/TrySend", "channel/Receive", "channel/TryReceive", "channel/Close":
 			s.Interrupt.Await = hearsTheEnd

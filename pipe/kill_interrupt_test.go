@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"testing"
 	"time"
 
@@ -15,7 +16,8 @@ import (
 // interruptScenarios are those of the kill trials, and some in which the operation waits.
 func interruptScenarios() (all []killtest.Scenario) {
 	for _, s := range killScenarios() {
-		s.Interrupt = &killtest.Interruption{Check: orderly(s.Check)}
+		slow := []string{"pipe/OpenOrCreate", "pipe/Dial", "pipe/AcceptEnd", "pipe/Listener.Close"}
+		s.Interrupt = &killtest.Interruption{Check: orderly(s.Check), Slow: slices.Contains(slow, s.Name)}
 		switch s.Name {
 		case "pipe/Send", "pipe/Write", "pipe/Recv", "pipe/CloseWrite", "pipe/Close":
 			s.Interrupt.Await = hearsTheEnd

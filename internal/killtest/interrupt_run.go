@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// RunInterrupts performs the Interrupt trials of the scenarios that have them. Where people wait it takes every third
+// RunInterrupts performs the Interrupt trials of the scenarios that have them. Where people wait it takes every fourth
 // scenario, other ones each day; where the campaign is what the run is for (see Thorough), all.
 func RunInterrupts(t *testing.T, scenarios ...Scenario) {
 	n := 0
@@ -28,7 +28,7 @@ func RunInterrupts(t *testing.T, scenarios ...Scenario) {
 	}
 }
 
-const interruptEvery = 3
+const interruptEvery = 4
 
 func interruptBudget() time.Duration {
 	if os.Getenv("CI") != "" {

@@ -56,7 +56,7 @@ func waits(name string, give func(y *toy)) Scenario {
 				return nil
 			}, nil
 		},
-		Interrupt: &Interruption{Grabs: []Grab{{Of: "the lock", Take: func(_ *Trial, state any) (func() error, error) {
+		Interrupt: &Interruption{Skip: []string{execs}, Grabs: []Grab{{Of: "the lock", Take: func(_ *Trial, state any) (func() error, error) {
 			y := state.(*toy)
 			if y.get(3) != 0 {
 				return nil, nil
@@ -87,8 +87,38 @@ var (
 		},
 		Interrupt: &Interruption{},
 	}
-	interruptToys = []Scenario{orderly, lossy, stubborn, littering}
+	// inherited is a lock that a child has, too, until it executes its program.
+	inherited = Scenario{
+		Name: "inherited", Setup: newToy,
+		Prepare: func(v *Victim) (func() error, error) {
+			y, err := openToy(v.Dir)
+			return func() error { return y.lock() }, err
+		},
+		Check:     locked.Check,
+		Interrupt: &Interruption{Skip: []string{cancels, closes, fails}, Await: locked.Check},
+	}
+	interruptToys = []Scenario{orderly, lossy, stubborn, littering, inherited}
 )
+
+// TestEndings: an exec releases what a death does, and a child between fork and exec holds it.
+func TestEndings(t *testing.T) {
+	res := explore(t, inherited, Options{Interrupt: true, Stride: 1})
+	n := res.Interrupted
+	if n.Execs < 2 || n.Execs+n.Orphans+n.Moot != n.Points {
+		t.Errorf("%+v", n)
+	}
+	if n.Orphans == 0 {
+		t.Skip("no leases on files here")
+	}
+	if res.Violations == 0 {
+		t.Error("no child had the lock")
+	}
+	for _, v := range res.Found {
+		if !strings.HasPrefix(v.Err.Error(), "Await: dead, and the lock is taken") {
+			t.Error(v)
+		}
+	}
+}
 
 func TestInterrupts(t *testing.T) {
 	for _, c := range []struct {
