@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -63,6 +64,38 @@ func checkedBy(t *testing.T, fail func(nth int) error) (res Result, steps int) {
 	}
 	t.Fatal("no run without a drift")
 	return res, 0
+}
+
+// TestLateSetup: a Setup that was only late is made again, and what it had made is closed.
+func TestLateSetup(t *testing.T) {
+	var open, late atomic.Int32
+	s := single
+	s.Setup = func(t *Trial) (any, error) {
+		y, err := openToy(t.Dir)
+		if err != nil {
+			return nil, err
+		}
+		open.Add(1)
+		return counted{y, &open}, when(late.Add(1)%3 == 1, lateError(time.Second))
+	}
+	s.Check, s.While = func(*Trial, any) error { return nil }, nil
+	res := explore(t, s, Options{Stride: 1})
+	if res.Violations > 0 || late.Load() < int32(res.Kills) {
+		t.Errorf("%d setups, %d violations, first %v", late.Load(), res.Violations, res.Found)
+	}
+	if n := open.Load(); n != 0 {
+		t.Errorf("%d were not closed", n)
+	}
+}
+
+type counted struct {
+	*toy
+	open *atomic.Int32
+}
+
+func (c counted) Close() error {
+	c.open.Add(-1)
+	return c.toy.Close()
 }
 
 func when(b bool, err error) error {

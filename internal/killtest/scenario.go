@@ -18,7 +18,7 @@ type Scenario struct {
 	Covers []string // the exported operations this covers, as CheckCovered names them: "queue.Raw.Put"
 
 	// Setup makes a fresh object in t.Dir, which is empty. If the state it returns has a Close method, that is
-	// called after the trial.
+	// called after the trial, and if Setup failed.
 	Setup func(t *Trial) (state any, err error)
 
 	// Prepare runs in the victim, on the main goroutine and main thread. It opens what it needs and returns the

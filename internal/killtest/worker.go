@@ -284,7 +284,16 @@ func (w *worker) trial(p point) (o outcome, err error) {
 	return o, nil
 }
 
+// setup makes the object, again if that was only late.
 func (w *worker) setup(t *Trial) (state any, err error) {
+	err = Repeatedly(func() error {
+		state, err = w.setupOnce(t)
+		return err
+	})
+	return state, err
+}
+
+func (w *worker) setupOnce(t *Trial) (state any, err error) {
 	old, err := os.ReadDir(w.dir)
 	if err != nil {
 		return nil, err
@@ -302,6 +311,7 @@ func (w *worker) setup(t *Trial) (state any, err error) {
 		return err
 	})
 	if err != nil {
+		w.teardown(state) // what there is of it
 		return nil, fmt.Errorf("set up: %w", err)
 	}
 	return state, nil
