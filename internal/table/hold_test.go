@@ -220,6 +220,9 @@ func TestReaderDoesNotWaitForTheHeap(t *testing.T) {
 func TestRingsWhenSomethingChanged(t *testing.T) {
 	_, _, keys := eight(t)
 	dead := func(t *testing.T, w *world, tb *Table) { halfDone(t, w, tb, keys[0]) }
+	silent := func(t *testing.T, w *world, tb *Table) { // died between its change and the telling
+		w.span.U32(WriterLock(tb.stripeOf(tb.hash(keys[0])).i)).Store(deadOne)
+	}
 	reads := func(tb *Table) error {
 		return second(tb.stripeOf(tb.hash(keys[0])).readLocked(bg, limit, func() result { return found }))
 	}
@@ -255,6 +258,8 @@ func TestRingsWhenSomethingChanged(t *testing.T) {
 			w.clock.Add(10)
 		}, func(tb *Table) error { return second(tb.Reclaim(bg)) }, nil, true},
 		{"a reader after a death", dead, reads, nil, true},
+		{"a reader after a death before the telling", silent, reads, nil, true},
+		{"Settle after that", silent, func(tb *Table) error { return second(tb.Settle()) }, nil, true},
 		{"a reader", nil, reads, nil, false},
 		{"Check after a death", dead, func(tb *Table) error { return tb.Check(bg) }, nil, true},
 		{"Create that fails, after a death", dead, func(tb *Table) error {

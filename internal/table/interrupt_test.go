@@ -29,6 +29,7 @@ type ending int
 
 const (
 	endContext ending = iota // its context
+	endOnce                  // its context, and from then on the rival has gone, so that it waits no more
 	endClose                 // its handle is closed
 	endRemoved               // its table is removed
 	endGrow                  // the file system has no more memory
@@ -37,12 +38,13 @@ const (
 )
 
 func (e ending) String() string {
-	return [...]string{"context", "close", "removed", "grow", "fault"}[e]
+	return [...]string{"context", "once", "close", "removed", "grow", "fault"}[e]
 }
 
 const rivalToken = 99
 
-var errEnded = errors.New("test: ended")
+// errEnded looks like something that making room might help against.
+var errEnded = fmt.Errorf("test: ended: %w", errs.ErrNoSpace)
 
 func (w *world) locks() []int {
 	all := []int{HeapLock, BindingLock}
@@ -82,6 +84,9 @@ func (w *world) rivalled(token uint32, how ending, left int) (*rival, *Table) {
 
 // hold takes what nobody has.
 func (r *rival) hold() error {
+	if r.over && r.how == endOnce {
+		return nil
+	}
 	for _, off := range r.w.locks() {
 		r.w.span.U32(off).CAS(0, rivalToken)
 	}
@@ -122,6 +127,9 @@ func (l looker) Err() error {
 	}
 	r.over = true
 	switch r.how {
+	case endOnce:
+		r.leave()
+		return errEnded
 	case endContext:
 		return errEnded
 	case endClose:
@@ -130,18 +138,24 @@ func (l looker) Err() error {
 	return nil // the next wait, or this one, ends
 }
 
+// leave is release for ever.
+func (r *rival) leave() {
+	r.release()
+	for _, off := range r.w.locks() {
+		r.w.span.U32(off + 24).Store(0) // the line of the lock: nobody
+	}
+}
+
 // run does an operation, and lets the locks be as they were.
 func (r *rival) run(op func(ctx context.Context, tb *Table) error) (err error) {
 	defer func() {
-		r.release()
-		for _, off := range r.w.locks() {
-			r.w.span.U32(off + 24).Store(0) // nobody stands in line
-		}
-		if v := recover(); v != nil {
-			if v != any(errEnded) {
-				panic(v)
-			}
+		r.leave()
+		switch v := recover(); v {
+		case nil:
+		case any(errEnded):
 			err = errEnded
+		default:
+			panic(v)
 		}
 	}()
 	return op(looker{bg, r}, r.tb)
@@ -424,7 +438,7 @@ func TestInterrupted(t *testing.T) {
 				if n > 1000 {
 					t.Fatalf("%s: it does not come to an end", what)
 				}
-				if !few || how == endContext && n == 0 {
+				if !few || how == endOnce && n == 0 {
 					trials += s.twice(t, c, what, few)
 				}
 			}
