@@ -107,32 +107,29 @@ func (l *leasing) take() (Lease, error) {
 			if err := r.accepts(payloadLen(h)); err != nil {
 				return Lease{}, err
 			}
-			ls := l.lease(pos, h, st)
-			r.cursor.StoreRelease(l.cursor)
-			return ls, nil
+			if ls, ok := l.lease(pos, h, st); ok {
+				r.cursor.StoreRelease(l.cursor)
+				return ls, nil
+			}
 		}
 		r.again.StoreRelease(1) // handed out by somebody who died before he could say so
 		r.cursor.StoreRelease(l.cursor)
 	}
 }
 
-func (l *leasing) lease(pos, h, st uint64) Lease {
+// lease hands a record out, if its state is still what it was. That of a dead holder may not be: it may have settled
+// the record after we looked, and died before we asked.
+func (l *leasing) lease(pos, h, st uint64) (ls Lease, ok bool) {
 	r := l.r
 	count := countOf(st) + 1
-	r.word(pos + wordSize).Store(leasedState(r.Owners.Self(), count)) // the commit point
+	if !r.word(pos+wordSize).CAS(st, leasedState(r.Owners.Self(), count)) { // the commit point
+		return Lease{}, false
+	}
 	r.leases.StoreRelease(r.leases.Load() + 1)
 	if count > 1 {
 		r.repeats.StoreRelease(r.repeats.Load() + 1)
 	}
-	return Lease{Pos: pos, Len: int(payloadLen(h)), Count: int(count), stateAt: pos + wordSize}
-}
-
-// release hands a record out again.
-func (l *leasing) release(pos, h, st uint64) (Lease, error) {
-	if err := l.r.accepts(payloadLen(h)); err != nil {
-		return Lease{}, err
-	}
-	return l.lease(pos, h, st), nil
+	return Lease{Pos: pos, Len: int(payloadLen(h)), Count: int(count), stateAt: pos + wordSize}, true
 }
 
 // scan looks among the records handed out before for one that was given back or whose holder died.
@@ -147,24 +144,38 @@ func (l *leasing) scan() (Lease, error) {
 			return Lease{}, fmt.Errorf("%w: the records of the ring end before the cursor", errs.ErrCorrupt)
 		}
 		st := l.r.word(pos + wordSize).Load()
-		switch stateOf(st) {
-		case stateReady:
-			return l.release(pos, h, st)
-		case stateLeased:
-			switch holder := holderOf(st); {
-			case holder == alive:
-			case l.r.Owners.Dead(holder):
-				return l.release(pos, h, st)
-			default:
-				alive = holder // neighbours often have the same holder: spare a system call
-				if l.wait != nil {
-					l.wait.met(holder)
-				}
+		if l.free(st, &alive) {
+			if err := l.r.accepts(payloadLen(h)); err != nil {
+				return Lease{}, err
 			}
+			if ls, ok := l.lease(pos, h, st); ok {
+				return ls, nil
+			}
+			l.r.again.Store(1) // somebody looks again
 		}
 		pos += size
 	}
 	return Lease{}, errs.ErrEmpty
+}
+
+// free reports whether a record in that state can be handed out again. alive is a process that lives: neighbours often
+// have the same holder, which spares a system call.
+func (l *leasing) free(st uint64, alive *uint32) bool {
+	if stateOf(st) != stateLeased {
+		return stateOf(st) == stateReady
+	}
+	holder := holderOf(st)
+	if holder == *alive {
+		return false
+	}
+	if l.r.Owners.Dead(holder) {
+		return true
+	}
+	*alive = holder
+	if l.wait != nil {
+		l.wait.met(holder)
+	}
+	return false
 }
 
 // reclaim moves taken over what is done and reports whether it moved.

@@ -59,6 +59,25 @@ func TestLeases(t *testing.T) {
 	}
 }
 
+// A holder that settles its record, and dies, between the look at the record and the question whether it lives.
+func TestSettledThenDead(t *testing.T) {
+	for _, done := range []bool{true, false} {
+		w := newWorld(MinArea, true)
+		p, victim, b := w.open(1), w.open(77), w.open(3)
+		must(t, p.Put(bg, []byte("one")))
+		last := lease(t, victim, "one", 1)
+		w.dead.Store(uint32(77), func() { must(t, victim.Settle(last, done)) })
+		noLease(t, b) // it is done, or was given back behind the look
+		if !done {
+			must(t, b.Settle(lease(t, b, "one", 2), true))
+		}
+		noLease(t, b)
+		if s, err := p.Stats(); err != nil || s.Depth != 0 || s.Used != 0 {
+			t.Errorf("done %v: %+v, %v", done, s, err)
+		}
+	}
+}
+
 func TestDeadHolder(t *testing.T) {
 	w := newWorld(MinArea, true)
 	p, victim, b := w.open(1), w.open(77), w.open(3)

@@ -13,12 +13,23 @@ import (
 // owners are fake processes: one view each; who is in the set of the dead is dead.
 type owners struct {
 	self uint32
-	dead *sync.Map
+	dead *sync.Map // func() instead of true: the one dies when it is asked about, and does that before
 }
 
 func (o owners) Self() uint32                       { return o.self }
-func (o owners) Dead(t uint32) bool                 { _, d := o.dead.Load(t); return d && t != o.self }
 func (o owners) Watch(uint32, func()) (stop func()) { return func() {} }
+
+func (o owners) Dead(t uint32) bool {
+	if t == o.self {
+		return false
+	}
+	d, dead := o.dead.Load(t)
+	if last, is := d.(func()); is {
+		last()
+		o.dead.Store(t, true)
+	}
+	return dead
+}
 
 // world is the memory of one ring and the deaths in it.
 type world struct {

@@ -202,7 +202,13 @@ static inline void lock(u8 *l) {
 	}
 }
 static inline void unlock(u8 *l) {
-	if (__atomic_exchange_n((u32 *)l, 0, SC) & W) futex_wake(l, 1);
+	if (cas32(l, me, 0)) return;
+	for (u32 v; ((v = ld32(l)) & ~W) == me;)
+		if (cas32(l, v, 0)) {
+			if (v & W) futex_wake(l, 1);
+			return;
+		}
+	die("unlock: the lock is not ours");
 }
 
 // Section 7.1. The fence is the one of 7.2.

@@ -34,13 +34,17 @@ static void resume_taking(void) {
 	if (cur - head > size) cur = head;
 	check(head, cur);
 }
-static struct lease give(u64 pos, u64 h, u64 st) {
+static int give(u64 pos, u64 h, u64 st, struct lease *l) {
 	u64 count = (st >> 8 & 0xffffff) + 1;
 	if (count > 0xffffff) count = 0xffffff;
-	st64(word(pos + 8), 1 | count << 8 | (u64)me << 32); // the commit
+	if (!cas64(word(pos + 8), st, 1 | count << 8 | (u64)me << 32)) { // the commit
+		st32(ring + AGAIN, 1);
+		return 0;
+	}
 	st64(ring + LEASES, ld64(ring + LEASES) + 1);
 	if (count > 1) st64(ring + REPEATS, ld64(ring + REPEATS) + 1);
-	return (struct lease){pos, h, count};
+	*l = (struct lease){pos, h, count};
+	return 1;
 }
 static int scan(int of_dead, struct lease *l) {
 	others = 0;
@@ -49,7 +53,7 @@ static int scan(int of_dead, struct lease *l) {
 		if (!h || pos + n - head > cur - head) corrupt("the cursor");
 		u64 st = ld64(word(pos + 8));
 		int leased = (st & 0xff) == 1, gone = leased && of_dead && dead((u32)(st >> 32));
-		if ((st & 0xff) == 0 || gone) { *l = give(pos, h, st); return 1; }
+		if (((st & 0xff) == 0 || gone) && give(pos, h, st, l)) return 1;
 		if (leased && (u32)(st >> 32) != me) others = 1;
 		pos += n;
 	}
@@ -86,10 +90,10 @@ static int take(struct lease *l) {
 		u64 pos = cur, st = ld64(word(pos + 8));
 		cur += record(h);
 		if (cur - head > size) corrupt("no end");
-		if ((st & 0xff) == 0) *l = give(pos, h, st);
-		else st32(ring + AGAIN, 1);
+		int ok = (st & 0xff) == 0 && give(pos, h, st, l);
+		if (!ok) st32(ring + AGAIN, 1);
 		st64(ring + CURSOR, cur);
-		if ((st & 0xff) == 0) return 1;
+		if (ok) return 1;
 	}
 	return scan(1, l);
 }
