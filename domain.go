@@ -30,8 +30,8 @@ const (
 	WaitSleep = wait.Sleep
 )
 
-// sweepPatience bounds the sweep that Join makes.
-const sweepPatience = 100 * time.Millisecond
+// sweepPatience bounds the part of a sweep that each Join makes while there are dead members.
+const sweepPatience = 10 * time.Millisecond
 
 // Options of Join. The zero value is good.
 type Options struct {
@@ -75,9 +75,7 @@ func Join(name string, opt *Options) (*Domain, error) {
 	if !opt.NoSweep && s.Table.AnyDead() {
 		// What cannot be swept now the next one sweeps; it is no reason not to join.
 		// Nor is another process that was stopped in the middle of a removal.
-		ctx, cancel := context.WithTimeout(context.Background(), sweepPatience)
-		defer cancel()
-		_, _ = s.Sweep(ctx, false)
+		_ = s.SweepSome(sweepPatience)
 	}
 	return d, nil
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/shiplap-ipc/shiplap/internal/errs"
 	"github.com/shiplap-ipc/shiplap/internal/mem"
+	"github.com/shiplap-ipc/shiplap/internal/room"
 )
 
 // birth is a file that nobody can see yet, or only under a private name.
@@ -163,20 +164,16 @@ func mountOf(path string) string {
 	return path
 }
 
-// fits refuses what cannot fit before any of it is taken: fallocate would eat the host's memory first.
+// fits refuses what cannot fit before any of it is taken: fallocate would eat the host's memory first, or end the process.
 func fits(dir, what string, size int64) error {
 	var st unix.Statfs_t
 	if dir != "" && unix.Statfs(dir, &st) == nil && st.Blocks > 0 && uint64(size) > st.Bavail*uint64(st.Bsize) {
 		return noSpaceIn(dir, what, size, unix.ENOSPC)
 	}
-	if size < worthAsking {
-		return nil
+	if err := room.FileSize(what, size); err != nil {
+		return err
 	}
-	if free, of := available("/"); of != "" && uint64(size) > free {
-		return fmt.Errorf("%w: %s wants %d bytes of memory, but of %s only %d are to be had without the OOM killer\n"+
-			"free some, or ask for less", errs.ErrNoSpace, what, size, of, free)
-	}
-	return nil
+	return room.Take(what, size)
 }
 
 // identify reads what tells this file from all others.

@@ -117,46 +117,6 @@ func FuzzFileName(f *testing.F) {
 	})
 }
 
-// A tree as /proc and /sys show it.
-func TestAvailable(t *testing.T) {
-	const G = 1 << 30
-	tree := func(files ...string) string {
-		root := t.TempDir()
-		for i := 0; i < len(files); i += 2 {
-			path := filepath.Join(root, files[i])
-			ok(t, os.MkdirAll(filepath.Dir(path), 0o700))
-			ok(t, os.WriteFile(path, []byte(files[i+1]), 0o600))
-		}
-		return root
-	}
-	host := []string{"proc/meminfo", "MemTotal: 99999999 kB\nMemAvailable:   16777216 kB\nSwapFree:       0 kB\n"}
-	for what, c := range map[string]struct {
-		files []string
-		free  uint64
-		of    string
-	}{
-		"nothing": {nil, 0, ""},
-		"host":    {host, 15 * G, "the host's memory"},
-		"version 2, outer limit": {append(host, "proc/self/cgroup", "0::/a/b\n",
-			"sys/fs/cgroup/a/b/memory.max", "max\n", "sys/fs/cgroup/a/b/memory.current", "5\n",
-			"sys/fs/cgroup/a/memory.max", "4294967296\n", "sys/fs/cgroup/a/memory.current", "3221225472\n",
-			"sys/fs/cgroup/a/memory.stat", "anon 7\ninactive_file 1073741824\n"), 2 * G, "the control group /a"},
-		"version 1": {append(host, "proc/self/cgroup", "4:memory:/c\n1:cpu:/c\n",
-			"sys/fs/cgroup/memory/c/memory.limit_in_bytes", "1073741824\n", "sys/fs/cgroup/memory/c/memory.usage_in_bytes", "2147483648\n",
-			"sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n", "sys/fs/cgroup/memory/memory.usage_in_bytes", "0\n"), 0, "the control group /c"},
-		"no limit": {append(host, "proc/self/cgroup", "4:memory:/c\n",
-			"sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n", "sys/fs/cgroup/memory/memory.usage_in_bytes", "0\n"), 15 * G, "the host's memory"},
-	} {
-		free, of := available(tree(c.files...))
-		if free != c.free || !strings.HasPrefix(of, c.of) || (of == "") != (c.of == "") {
-			t.Errorf("%s: %d of %q", what, free, of)
-		}
-	}
-	if free, of := available("/"); of == "" || free == 0 {
-		t.Errorf("here: %d of %q", free, of)
-	}
-}
-
 func TestPages(t *testing.T) {
 	o := in(t)
 	s := created(t, "x", 10<<20, o)

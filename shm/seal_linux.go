@@ -9,6 +9,7 @@ import (
 
 	"github.com/shiplap-ipc/shiplap/internal/errs"
 	"github.com/shiplap-ipc/shiplap/internal/mem"
+	"github.com/shiplap-ipc/shiplap/internal/room"
 )
 
 // Anonymous makes memory without a name (a memfd), all reserved and zero. It reaches other processes
@@ -103,7 +104,7 @@ func fromPool(size int64, mode uint32) (*Segment, error) {
 }
 
 // hugePageSize is that of the pool that a memfd takes from.
-func hugePageSize() int64 { return int64(fields("/proc/meminfo", 1<<10)["Hugepagesize"]) }
+func hugePageSize() int64 { return int64(room.MemInfo("Hugepagesize")) }
 
 func sealsOf(fd int) (Seals, error) {
 	n, err := unix.FcntlInt(uintptr(fd), unix.F_GET_SEALS, 0)

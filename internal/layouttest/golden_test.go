@@ -180,6 +180,21 @@ func TestMembersTable(t *testing.T) {
 		t.Error("the widths of slot and generation")
 	}
 	p.kill()
+	table := object.OfDomain(d).Table
+	for len(table.Leftovers()) == 0 { // the kernel drops its locks
+		time.Sleep(time.Millisecond)
+	}
+	left := table.Leftovers()[0]
+	left.Next, left.Left = 1023, 1024
+	if ok, err := table.Advance(left); !ok || err != nil {
+		t.Error(ok, err)
+	}
+	img = file(t, d, "#members")
+	b = get(t, "sweepstate").bits(t, "Bits")
+	state := slots.off + slots.entry + at(t, "slot", "state").off
+	if got, page := uint64(word(img[state:state+4])), b["in use"].put(1)|b["next"].put(1023)|b["left"].put(1024); got != page {
+		t.Errorf("the state of a slot half swept is %#x, by the page %#x", got, page)
+	}
 	_, err = d.Sweep(bg, false)
 	ok(t, err)
 	img = file(t, d, "#members")

@@ -35,7 +35,7 @@ var restricted = map[string]map[string]string{
 // or below.
 var layers = [][]string{
 	{"internal/errs"},
-	{"internal/mem", "internal/futex"},
+	{"internal/mem", "internal/futex", "internal/room"},
 	{"internal/schema", "internal/segment"},
 	{"internal/npy", "internal/coder", "internal/ring", "internal/feed", "internal/table", "internal/wordlock", "internal/wait"},
 	{"internal/member"},

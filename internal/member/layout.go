@@ -28,7 +28,7 @@ const (
 	offSlots  = 12 // u32
 
 	slotGen    = 0  // u32 generation
-	slotState  = 4  // u32 0 free, 1 used
+	slotState  = 4  // u32 0 free, 1 used, more: see Leftover
 	slotPid    = 8  // u32
 	slotUID    = 12 // u32
 	slotStart  = 16 // u64 start time, clock ticks since boot (/proc/pid/stat field 22)
@@ -97,7 +97,7 @@ type Info struct {
 	Alive   bool
 }
 
-func readSlot(s *mem.Span, slot int) (in Info, used bool) {
+func readSlot(s *mem.Span, slot int) (in Info, state uint32) {
 	at := slotOff(slot)
 	cmd := make([]byte, cmdSize)
 	s.CopyOut(cmd, at+slotCmd)
@@ -110,7 +110,7 @@ func readSlot(s *mem.Span, slot int) (in Info, used bool) {
 		Start:   s.U64(at + slotStart).Load(),
 		Joined:  time.Unix(0, int64(s.U64(at+slotJoined).Load()&(1<<62-1))),
 		Command: string(bytes.ToValidUTF8(cmd, []byte("?"))),
-	}, s.U32(at+slotState).Load() != 0
+	}, s.U32(at + slotState).Load()
 }
 
 // raiseGeneration makes all tokens of the slot void; its claim lock is held.
@@ -137,6 +137,6 @@ func writeSlot(s *mem.Span, slot int, id identity) (token uint32) {
 	cmd := make([]byte, cmdSize)
 	copy(cmd, id.cmd)
 	s.CopyIn(at+slotCmd, cmd)
-	s.U32(at + slotState).Store(1)
+	s.U32(at + slotState).Store(used)
 	return makeToken(slot, s.U32(at+slotGen).Load())
 }

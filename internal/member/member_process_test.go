@@ -158,7 +158,7 @@ func TestManyProcesses(t *testing.T) {
 			t.Errorf("%+v", m)
 		}
 	}
-	if k, err := tab.ClearDead(); k != n/2 || err != nil {
+	if k, err := clearDead(tab); k != n/2 || err != nil {
 		t.Errorf("cleared %d, %v", k, err)
 	}
 	if tab.AnyDead() || len(tab.Members()) != n/2+1 {
@@ -208,7 +208,7 @@ func TestStopped(t *testing.T) {
 			t.Fatal("a stopped process is called dead")
 		}
 	}
-	if n, _ := tab.ClearDead(); n != 0 {
+	if n, _ := clearDead(tab); n != 0 {
 		t.Error("a stopped process lost its slot")
 	}
 	c.kill()

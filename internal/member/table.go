@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"os"
-	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -156,12 +155,19 @@ func (t *Table) enter() (err error) {
 	return fmt.Errorf("%w: the domain at %s has %d living members, which is the most it can hold", errs.ErrFull, t.file.Path(), Slots)
 }
 
+// claiming is called, if set, between the end of the old owner's tokens and the beginning of the new one's: tests look
+// from beside then.
+var claiming func()
+
 // claim takes a slot if nobody has it. The old owner's tokens are void from the new generation on, the
 // new owner's are valid once he holds the alive lock; a death or a stop in between leaves a slot
 // whose last owner is dead.
 func (t *Table) claim(slot int, id identity) (ok bool, err error) {
 	ok, err = t.withClaim(slot, func() error {
 		raiseGeneration(t.span, slot)
+		if claiming != nil {
+			claiming()
+		}
 		ok, err := t.file.LockExclusive(int64(slotOff(slot)+aliveLock), 1)
 		if err == nil && !ok {
 			err = fmt.Errorf("%w: somebody holds the lock of member slot %d without claiming it", errs.ErrCorrupt, slot)
@@ -211,7 +217,7 @@ func (t *Table) release() error {
 	t.closed = true
 	var faults error
 	if t.token != 0 {
-		faults = t.clear(t.slot)
+		faults = t.setState(t.slot, 0)
 	}
 	if t.region != nil {
 		t.region.Unmap()
@@ -219,10 +225,10 @@ func (t *Table) release() error {
 	return errors.Join(faults, t.file.Close()) // drops the lock
 }
 
-func (t *Table) clear(slot int) (err error) {
+func (t *Table) setState(slot int, state uint32) (err error) {
 	g := mem.Protect()
 	defer g.Recover(&err)
-	t.span.U32(slotOff(slot) + slotState).Store(0)
+	t.span.U32(slotOff(slot) + slotState).Store(state)
 	g.Done = true
 	return nil
 }
@@ -264,19 +270,19 @@ func (t *Table) Dead(token uint32) (dead bool) {
 // Lookup tells who a token names; ok is false when its slot has passed on.
 func (t *Table) Lookup(token uint32) (in Info, ok bool) {
 	slot, _ := splitToken(token)
-	in, used := t.read(slot)
-	if !used || in.Token != token {
+	in, state := t.read(slot)
+	if state == 0 || in.Token != token {
 		return Info{Token: token}, false
 	}
 	in.Alive = !t.Dead(token)
 	return in, true
 }
 
-func (t *Table) read(slot int) (in Info, used bool) {
+func (t *Table) read(slot int) (in Info, state uint32) {
 	t.gate.RLock()
 	defer t.gate.RUnlock()
 	if t.closed {
-		return in, false
+		return in, 0
 	}
 	var fault error
 	g := mem.Protect()
@@ -307,33 +313,12 @@ func (t *Table) Members() []Info {
 	var all []Info
 	for _, token := range t.inUse() {
 		slot, _ := splitToken(token)
-		if in, used := t.read(slot); used {
+		if in, state := t.read(slot); state != 0 {
 			in.Alive = !t.Dead(in.Token)
 			all = append(all, in)
 		}
 	}
 	return all
-}
-
-// AnyDead reports whether some member died without leaving, so that a sweep may find work.
-func (t *Table) AnyDead() bool { return slices.ContainsFunc(t.inUse(), t.Dead) }
-
-// ClearDead frees the slots of the dead and says how many those were.
-func (t *Table) ClearDead() (n int, err error) {
-	for _, token := range t.inUse() {
-		slot, _ := splitToken(token)
-		if slot == t.slot {
-			continue
-		}
-		ok, err := t.withClaim(slot, func() error { return t.clear(slot) })
-		if err != nil {
-			return n, err
-		}
-		if ok {
-			n++
-		}
-	}
-	return n, nil
 }
 
 // LockNames takes the domain's name lock, which orders the removals of names. try again later if it

@@ -10,6 +10,7 @@ import (
 
 	"github.com/shiplap-ipc/shiplap/internal/leaktest"
 	"github.com/shiplap-ipc/shiplap/internal/mem"
+	"github.com/shiplap-ipc/shiplap/internal/segment"
 )
 
 // peerEnv makes the test binary another process of the domain in that directory. It obeys the lines
@@ -54,6 +55,22 @@ func peer(base string) {
 			}
 		case "temporary":
 			_, err = s.Dir.Create(fmt.Sprintf("%08x.0", s.Table.Self()), 4096)
+		case "big", "grow": // as much as it says
+			size := 0
+			fmt.Sscan(name, &size)
+			sp := Spec{Kind: Queue, Flags: Ephemeral, Parts: []mem.Part{{Len: size}}}
+			if verb == "grow" {
+				sp.Reserve = HeaderSize
+			}
+			name = fmt.Sprintf("%d.%d", os.Getpid(), len(open))
+			if o, err = s.Create(name, sp); err == nil && verb == "grow" {
+				err = o.Reserve(0, int64(size))
+			}
+		case "fill": // a temporary in the making
+			var f *segment.File
+			if f, err = s.Dir.Temp(fmt.Sprintf("%08x.1", s.Table.Self())); err == nil {
+				_, err = f.LockShared(userLocks+int64(s.Table.Slot()), 1)
+			}
 		case "close":
 			if had := open[name]; had != nil {
 				delete(open, name)

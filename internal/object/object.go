@@ -95,7 +95,7 @@ func (s *Space) create(name, file string, spec Spec) (*Object, error) {
 	if err := s.here(); err != nil {
 		return nil, err
 	}
-	f, err := s.Dir.CreatePart(fmt.Sprintf("%08x.%08x", s.Table.Self(), rand.Uint32()), size, reserve)
+	f, err := s.Dir.Temp(fmt.Sprintf("%08x.%08x", s.Table.Self(), rand.Uint32()))
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +109,10 @@ func (s *Space) create(name, file string, spec Spec) (*Object, error) {
 		o.unmap()
 		return nil, err
 	}
-	if err := o.attach(); err != nil {
+	if err := o.attach(); err != nil { // first: the lock keeps sweeps away
+		return abandon(err)
+	}
+	if err := f.Fill(size, reserve); err != nil {
 		return abandon(err)
 	}
 	if err := o.mapParts(spec.Parts); err != nil {

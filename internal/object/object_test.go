@@ -38,12 +38,20 @@ func enter(t *testing.T, base string) *Space {
 
 // child is another process of the domain.
 type child struct {
-	cmd *exec.Cmd
-	in  io.WriteCloser
-	out *bufio.Reader
+	cmd   *exec.Cmd
+	in    io.WriteCloser
+	out   *bufio.Reader
+	token uint32
 }
 
 func start(t *testing.T, base string) *child {
+	t.Helper()
+	c := starting(t, base)
+	t.Cleanup(c.kill)
+	return c
+}
+
+func starting(t testing.TB, base string) *child {
 	t.Helper()
 	c := &child{cmd: exec.Command(os.Args[0])}
 	c.cmd.Env = append(os.Environ(), peerEnv+"="+base)
@@ -59,8 +67,7 @@ func start(t *testing.T, base string) *child {
 	if err := c.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(c.kill)
-	if _, err := c.out.ReadString('\n'); err != nil {
+	if _, err := fmt.Fscanln(c.out, &c.token); err != nil {
 		t.Fatal(err)
 	}
 	return c

@@ -193,11 +193,11 @@ func (o *Object) Remove() error {
 // of two who close at once at least one finds itself the last.
 func (o *Object) removeIfLast() error {
 	o.file.Unlock(userLocks, userSlots)
-	return o.Space.removeUnused(o.file, o.Header)
+	return removeUnused(o.file, o.Header, o.Space.settle)
 }
 
 // removeUnused removes the object in f if nobody has it open.
-func (s *Space) removeUnused(f *segment.File, h *Header) error {
+func removeUnused(f *segment.File, h *Header, unlink func(f *segment.File, file string) error) error {
 	ok, err := f.LockExclusive(userLocks, userSlots)
 	if err != nil || !ok {
 		return err
@@ -206,5 +206,5 @@ func (s *Space) removeUnused(f *segment.File, h *Header) error {
 	if err := mark(f, h); err != nil {
 		return err
 	}
-	return s.settle(f, f.Name())
+	return unlink(f, f.Name())
 }

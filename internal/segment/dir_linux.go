@@ -14,10 +14,11 @@ import (
 
 // Dir is an open domain directory.
 type Dir struct {
-	path string
-	fd   int
-	dev  uint64
-	ino  uint64
+	path   string
+	fd     int
+	dev    uint64
+	ino    uint64
+	memory bool // files take memory, not disk
 }
 
 // OpenDir opens the directory of a domain; create makes what is missing below base.
@@ -45,7 +46,13 @@ func OpenDir(base, domain string, create bool) (*Dir, error) {
 		unix.Close(fd)
 		return nil, &fs.PathError{Op: "stat", Path: path, Err: err}
 	}
-	return &Dir{path: path, fd: fd, dev: st.Dev, ino: st.Ino}, nil
+	var sfs unix.Statfs_t
+	if err := unix.Fstatfs(fd, &sfs); err != nil {
+		unix.Close(fd)
+		return nil, &fs.PathError{Op: "statfs", Path: path, Err: err}
+	}
+	memory := sfs.Type == unix.TMPFS_MAGIC || sfs.Type == unix.RAMFS_MAGIC
+	return &Dir{path: path, fd: fd, dev: st.Dev, ino: st.Ino, memory: memory}, nil
 }
 
 func remedy(err error) string {

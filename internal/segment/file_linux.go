@@ -7,6 +7,8 @@ import (
 	"io/fs"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/shiplap-ipc/shiplap/internal/room"
 )
 
 // File is an open file of a domain directory.
@@ -22,21 +24,12 @@ type File struct {
 
 // Create makes a file of size bytes, all reserved and zero, that nobody takes for an object until it
 // is published. tag goes into its name, so that a sweep can tell whose it is.
-func (d *Dir) Create(tag string, size int64) (*File, error) { return d.CreatePart(tag, size, size) }
-
-// CreatePart is Create of a file of which only the first reserve bytes are reserved. The rest must not be touched
-// before Reserve.
-func (d *Dir) CreatePart(tag string, size, reserve int64) (*File, error) {
-	name := TempPrefix + tag
-	fd, err := unix.Openat(d.fd, name, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0o600)
+func (d *Dir) Create(tag string, size int64) (*File, error) {
+	f, err := d.Temp(tag)
 	if err != nil {
-		if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
-			return nil, d.noSpace(name, reserve, err)
-		}
-		return nil, fmt.Errorf("%w\n%s", &fs.PathError{Op: "create", Path: d.path + "/" + name, Err: err}, remedy(err))
+		return nil, err
 	}
-	f := &File{dir: d, name: name, fd: fd, Size: size}
-	if err := f.init(size, reserve); err != nil {
+	if err := f.Fill(size, size); err != nil {
 		f.Discard()
 		f.Close()
 		return nil, err
@@ -44,9 +37,27 @@ func (d *Dir) CreatePart(tag string, size, reserve int64) (*File, error) {
 	return f, nil
 }
 
-func (f *File) init(size, reserve int64) error {
+// Temp makes an empty file of that kind, to be filled.
+func (d *Dir) Temp(tag string) (*File, error) {
+	name := TempPrefix + tag
+	fd, err := unix.Openat(d.fd, name, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+			return nil, d.noSpace(name, 0, err)
+		}
+		return nil, fmt.Errorf("%w\n%s", &fs.PathError{Op: "create", Path: d.path + "/" + name, Err: err}, remedy(err))
+	}
+	return &File{dir: d, name: name, fd: fd}, nil
+}
+
+// Fill gives an empty file its size, and reserves the first bytes of it. The rest must not be touched before Reserve.
+func (f *File) Fill(size, reserve int64) error {
+	f.Size = size
 	if err := unix.Fchmod(f.fd, 0o600); err != nil {
 		return &fs.PathError{Op: "chmod", Path: f.dir.path + "/" + f.name, Err: err}
+	}
+	if err := room.FileSize(f.name, size); err != nil {
+		return err
 	}
 	if reserve < size {
 		if err := unix.Ftruncate(f.fd, size); err != nil {
@@ -64,15 +75,25 @@ func (f *File) init(size, reserve int64) error {
 	return nil
 }
 
-// Reserve has the file system set memory aside for size bytes at off: errs.ErrNoSpace if it has not that much. It is
-// fallocate in pieces: a signal undoes the piece it falls into, not everything. What can never fit is not
-// tried: it would take all memory of the host before it fails.
+// Reserve has the file system set memory aside for size bytes at off: errs.ErrNoSpace if it has not that much, or if the memory for it
+// cannot be had. It is fallocate in pieces: a signal undoes the piece it falls into, not everything. What can never fit is not
+// tried: it would take all memory of the host before it fails. Before each piece it is asked again, for others take memory meanwhile.
 func (f *File) Reserve(off, size int64) error {
 	const piece = 32 << 20
 	if _, free, err := f.dir.Space(); err == nil && uint64(size) > free {
 		return f.dir.noSpace(f.name, size, unix.ENOSPC)
 	}
+	if err := room.FileSize(f.name, off+size); err != nil {
+		return err
+	}
+	ask := room.Take
 	for end := off + size; off < end; {
+		if f.dir.memory {
+			if err := ask(f.name, end-off); err != nil {
+				return err
+			}
+			ask = room.Still
+		}
 		n := min(piece, end-off)
 		switch err := unix.Fallocate(f.fd, 0, off, n); err {
 		case nil:

@@ -50,28 +50,28 @@ func (d *Dir) Close() error                                 { return errs.ErrUns
 func (d *Dir) Files() ([]string, error)                     { return nil, errs.ErrUnsupported }
 func (d *Dir) Space() (total, free uint64, err error)       { return 0, 0, errs.ErrUnsupported }
 func (d *Dir) Create(tag string, size int64) (*File, error) { return nil, errs.ErrUnsupported }
-func (d *Dir) CreatePart(tag string, size, reserve int64) (*File, error) {
-	return nil, errs.ErrUnsupported
-}
-func (f *File) Reserve(off, size int64) error            { return errs.ErrUnsupported }
-func (d *Dir) Open(name string) (*File, error)           { return nil, errs.ErrUnsupported }
-func (d *Dir) OpenRead(name string) (*File, error)       { return nil, errs.ErrUnsupported }
-func (d *Dir) Thing(name string) (Thing, error)          { return Thing{}, errs.ErrUnsupported }
-func (d *Dir) Refused(name string) error                 { return errs.ErrUnsupported }
-func (d *Dir) RemoveThing(name string, t Thing) error    { return errs.ErrUnsupported }
-func (d *Dir) Leads(name string, f *File) Presence       { return Unknown }
-func (d *Dir) Stamp() (Stamp, error)                     { return Stamp{}, errs.ErrUnsupported }
-func (f *File) Deleted() bool                            { return false }
-func (d *Dir) Unlink(name string) error                  { return errs.ErrUnsupported }
-func (f *File) Publish(name string) error                { return errs.ErrUnsupported }
-func (f *File) Discard()                                 {}
-func (f *File) Fd() int                                  { return -1 }
-func (f *File) Name() string                             { return "" }
-func (f *File) Path() string                             { return "" }
-func (f *File) ReadAt(p []byte, off int64) (int, error)  { return 0, errs.ErrUnsupported }
-func (f *File) Close() error                             { return errs.ErrUnsupported }
-func (f *File) Truncated() (now int64, yes bool)         { return 0, false }
-func (f *File) LockShared(off, n int64) (bool, error)    { return false, errs.ErrUnsupported }
-func (f *File) LockExclusive(off, n int64) (bool, error) { return false, errs.ErrUnsupported }
-func (f *File) Unlock(off, n int64) error                { return errs.ErrUnsupported }
-func (f *File) Locked(off, n int64) (bool, error)        { return false, errs.ErrUnsupported }
+func (d *Dir) Temp(tag string) (*File, error)               { return nil, errs.ErrUnsupported }
+func (f *File) Fill(size, reserve int64) error              { return errs.ErrUnsupported }
+func (d *Dir) Empty(name string) bool                       { return false }
+func (f *File) Reserve(off, size int64) error               { return errs.ErrUnsupported }
+func (d *Dir) Open(name string) (*File, error)              { return nil, errs.ErrUnsupported }
+func (d *Dir) OpenRead(name string) (*File, error)          { return nil, errs.ErrUnsupported }
+func (d *Dir) Thing(name string) (Thing, error)             { return Thing{}, errs.ErrUnsupported }
+func (d *Dir) Refused(name string) error                    { return errs.ErrUnsupported }
+func (d *Dir) RemoveThing(name string, t Thing) error       { return errs.ErrUnsupported }
+func (d *Dir) Leads(name string, f *File) Presence          { return Unknown }
+func (d *Dir) Stamp() (Stamp, error)                        { return Stamp{}, errs.ErrUnsupported }
+func (f *File) Deleted() bool                               { return false }
+func (d *Dir) Unlink(name string) error                     { return errs.ErrUnsupported }
+func (f *File) Publish(name string) error                   { return errs.ErrUnsupported }
+func (f *File) Discard()                                    {}
+func (f *File) Fd() int                                     { return -1 }
+func (f *File) Name() string                                { return "" }
+func (f *File) Path() string                                { return "" }
+func (f *File) ReadAt(p []byte, off int64) (int, error)     { return 0, errs.ErrUnsupported }
+func (f *File) Close() error                                { return errs.ErrUnsupported }
+func (f *File) Truncated() (now int64, yes bool)            { return 0, false }
+func (f *File) LockShared(off, n int64) (bool, error)       { return false, errs.ErrUnsupported }
+func (f *File) LockExclusive(off, n int64) (bool, error)    { return false, errs.ErrUnsupported }
+func (f *File) Unlock(off, n int64) error                   { return errs.ErrUnsupported }
+func (f *File) Locked(off, n int64) (bool, error)           { return false, errs.ErrUnsupported }

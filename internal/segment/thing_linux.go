@@ -3,6 +3,7 @@ package segment
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"time"
@@ -101,6 +102,18 @@ func (d *Dir) RemoveThing(name string, t Thing) error {
 	default:
 		return &fs.PathError{Op: "remove", Path: path, Err: err}
 	}
+}
+
+// Empty reports whether a name leads to a directory without entries.
+func (d *Dir) Empty(name string) bool {
+	fd, err := unix.Openat(d.fd, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return false
+	}
+	f := os.NewFile(uintptr(fd), name)
+	defer f.Close()
+	_, err = f.Readdirnames(1)
+	return err == io.EOF
 }
 
 // Presence is whether a name still leads to a file.

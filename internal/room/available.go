@@ -1,4 +1,4 @@
-package shm
+package room
 
 import (
 	"os"
@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// worthAsking is the size from which on it is asked whether the memory is there: what is smaller changes
-// nothing, and asking takes as long as reserving it.
-const worthAsking = 16 << 20
+// margin is the part of what is free that is left alone: the figures are estimates, others want some too, and memory takes memory
+// to be mapped.
+const margin = 16
 
 // available is how many bytes the host and the control groups of this process can give before somebody
 // is killed for them, and which of them sets the bound; "" if nothing can be told. root is that of /proc and /sys.
@@ -18,7 +18,6 @@ func available(root string) (free uint64, of string) {
 	swap := mem["SwapFree"]
 	if a, ok := mem["MemAvailable"]; ok {
 		free, of = a+swap, "the host's memory (MemAvailable and SwapFree in /proc/meminfo)"
-		free -= free / 16 // the kernel's figure is an estimate, and others want some too
 	}
 	b, _ := os.ReadFile(filepath.Join(root, "proc/self/cgroup"))
 	for line := range strings.Lines(string(b)) {
@@ -42,24 +41,53 @@ func available(root string) (free uint64, of string) {
 			}
 		}
 	}
-	return free, of
+	return free - free/margin, of
 }
 
-// groupFree is what a group may still take: its limit less its use, and what it can give back of that.
+// groupFree is what a group may still take: its limit less its use, and what it can give back of that. swap is what the
+// host has free.
 func groupFree(dir string, v2 bool, swap uint64) (uint64, bool) {
 	limit, use, prefix := "memory.limit_in_bytes", "memory.usage_in_bytes", "total_"
 	if v2 {
 		limit, use, prefix = "memory.max", "memory.current", ""
 	}
-	most, ok := number(filepath.Join(dir, limit))
-	used, ok2 := number(filepath.Join(dir, use))
-	if !ok || !ok2 || most >= 1<<62 {
-		return 0, false // "max", or version 1's way to say so
+	left, ok := below(filepath.Join(dir, limit), filepath.Join(dir, use))
+	if !ok {
+		return 0, false
 	}
 	stat := fields(filepath.Join(dir, "memory.stat"), 1)
-	most += stat[prefix+"inactive_file"] + stat[prefix+"active_file"] + swap
-	return most - min(used, most), true
+	left += int64(stat[prefix+"inactive_file"] + stat[prefix+"active_file"] + groupSwap(dir, v2, swap))
+	if !v2 { // the second limit of version 1 is on memory and swap together
+		if both, ok := below(filepath.Join(dir, "memory.memsw.limit_in_bytes"), filepath.Join(dir, "memory.memsw.usage_in_bytes")); ok {
+			left = min(left, both+int64(stat[prefix+"inactive_file"]+stat[prefix+"active_file"]))
+		}
+	}
+	return uint64(max(left, 0)), true
 }
+
+// groupSwap is how much of the swap the group may have.
+func groupSwap(dir string, v2 bool, swap uint64) uint64 {
+	if v2 {
+		if left, ok := below(filepath.Join(dir, "memory.swap.max"), filepath.Join(dir, "memory.swap.current")); ok {
+			return min(swap, uint64(max(left, 0)))
+		}
+	}
+	return swap
+}
+
+// below is how far the number in one file is below that in another, negative if it is above; not ok if there is no limit, which
+// version 1 says by a very large one.
+func below(limit, use string) (int64, bool) {
+	most, ok := number(limit)
+	used, ok2 := number(use)
+	if !ok || !ok2 || most >= 1<<62 || used >= 1<<62 {
+		return 0, false
+	}
+	return int64(most) - int64(used), true
+}
+
+// MemInfo is a line of /proc/meminfo, in bytes; 0 if there is none of that name.
+func MemInfo(name string) uint64 { return fields("/proc/meminfo", 1<<10)[name] }
 
 func number(path string) (uint64, bool) {
 	b, err := os.ReadFile(path)
