@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -21,6 +22,8 @@ type interruption struct {
 	deaf  bool
 	waits bool
 	skip  []string
+
+	meanwhile func(t *killtest.Trial, state any) error
 }
 
 var (
@@ -44,6 +47,7 @@ var (
 
 	changing = interruption{grabs: []killtest.Grab{ofHeap, ofWriter}}
 	overall  = interruption{grabs: []killtest.Grab{ofHeap, ofWriter, ofOther}}
+	clearing = interruption{grabs: []killtest.Grab{ofHeap, ofWriter, ofOther}, meanwhile: meanwhile}
 	locking  = interruption{grabs: []killtest.Grab{ofBinding, ofKey}, undo: func(v *world) error { return v.lock.Unlock() }}
 )
 
@@ -68,17 +72,18 @@ var interruptions = map[string]interruption{
 	"store/Delete, others have expired":        changing,
 	"store/DeleteRev":                          changing,
 	"store/Expire":                             changing,
-	"store/Clear":                              overall,
-	"store/Reclaim":                            overall,
+	"store/Clear":                              clearing,
+	"store/Reclaim":                            clearing,
 	"store/Load":                               changing,
 	"store/Watch":                              {},
-	"store/Watch after a death":                {op: watches, waits: true, grabs: []killtest.Grab{ofHeap}},
-	"store/Close":                              {deaf: true},
-	"store/Lock":                               locking,
-	"store/Lock, record used before":           locking,
-	"store/TryLock":                            {undo: locking.undo},
-	"store/Unlock":                             {deaf: true},
-	"store/Repaired":                           {deaf: true},
+	"store/Watch after a death with blocks in its hands": {op: watches, waits: true, grabs: []killtest.Grab{ofHeap}},
+	"store/Watch after a death":                          {op: watches, waits: true, grabs: []killtest.Grab{ofHeap}},
+	"store/Close":                                        {deaf: true},
+	"store/Lock":                                         locking,
+	"store/Lock, record used before":                     locking,
+	"store/TryLock":                                      {undo: locking.undo},
+	"store/Unlock":                                       {deaf: true},
+	"store/Repaired":                                     {deaf: true},
 }
 
 // watches waits for what nobody writes.
@@ -102,9 +107,10 @@ func grabLock(of string, which func(w *world) string) killtest.Grab {
 			if !w.st.obj.Ctl.U32(at.Off).CAS(0, w.st.obj.Space.Table.Self()) {
 				return nil, nil
 			}
+			w.grabbed = name
 			return func() error { l.Unlock(); return nil }, nil
 		}
-		return nil, fmt.Errorf("no lock %q", name)
+		return nil, nil // with one stripe there are no other writers
 	}}
 }
 
@@ -154,6 +160,24 @@ func awaits(_ *killtest.Trial, state any) error {
 	})
 }
 
+// meanwhile: while an operation waits for the lock of some writers, the others get on.
+func meanwhile(_ *killtest.Trial, state any) error {
+	w := state.(*world)
+	if !strings.HasPrefix(w.grabbed, "writer") {
+		return nil
+	}
+	key := "survivor"
+	for fmt.Sprint("writer ", w.stripe(key)) == w.grabbed {
+		key += "."
+	}
+	return killtest.Promptly("write beside "+w.grabbed, func(ctx context.Context) error {
+		if _, err := w.st.Set(ctx, key, nil); err != nil {
+			return err
+		}
+		return w.st.Delete(ctx, key)
+	})
+}
+
 func (s *scene) interrupt(prepare func(operation) func(*killtest.Victim) (func() error, error)) *killtest.Interruption {
 	i, ok := interruptions["store/"+s.name]
 	if !ok {
@@ -164,7 +188,7 @@ func (s *scene) interrupt(prepare func(operation) func(*killtest.Victim) (func()
 		op = s.op
 	}
 	return &killtest.Interruption{
-		Grabs: i.grabs, Deaf: i.deaf, Waits: i.waits, Skip: i.skip, Idle: idle, Slow: s.slow, Await: awaits,
+		Grabs: i.grabs, Deaf: i.deaf, Waits: i.waits, Skip: i.skip, Idle: idle, Slow: s.slow, Await: awaits, Meanwhile: i.meanwhile,
 		Prepare: func(kv *killtest.Victim) (func() error, error) {
 			var v *world
 			run, err := prepare(func(w *world) (func() error, error) { v = w; return op(w) })(kv)

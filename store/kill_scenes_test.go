@@ -215,6 +215,8 @@ func scenes() []scene {
 			})},
 		{name: "Watch after a death", setup: deadWriter, slow: true,
 			op: now(func(v *world) error { _, err := v.st.t.Settle(); return err }), recover: recover, again: recoverEffect},
+		{name: "Watch after a death with blocks in its hands", setup: deadWithBlocks, slow: true,
+			op: now(func(v *world) error { _, err := v.st.t.Settle(); return err }), recover: recover, again: recoverEffect},
 		{name: "Close", covers: []string{"store.Store.Close"}, op: now(func(v *world) error { return v.st.Close() })},
 	}
 	return append(scenes, lockScenes()...)
@@ -266,6 +268,24 @@ func deadWriter(w *world) error {
 	}
 	w.st.obj.Ctl.U32(table.WriterLock(w.stripe("a"))).Store(deadToken)
 	return nil
+}
+
+// deadWithBlocks died before it could give back to the heap what it had deleted.
+func deadWithBlocks(w *world) error {
+	spare := "b"
+	for w.stripe(spare) != w.stripe("a") {
+		spare += "b"
+	}
+	err := errors.Join(w.set("a", text("first ", 100)), w.set(spare, text("first ", 100)), w.st.Delete(bg, spare))
+	letGo, err2 := ofHeap.Take(nil, w)
+	if err = errors.Join(err, err2); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(bg, time.Millisecond)
+	defer cancel()
+	err = errors.Join(w.st.Delete(ctx, "a"), letGo())
+	w.st.obj.Ctl.U32(table.WriterLock(w.stripe("a"))).Store(deadToken)
+	return err
 }
 
 func lockScenes() []scene {

@@ -45,6 +45,8 @@ type world struct {
 	told   content // to a watcher
 	watch  *table.Watcher
 	lock   *KeyLock
+
+	grabbed string // the lock that a survivor has taken in the middle of an operation
 }
 
 var killOptions = Options{MaxBytes: 68 << 10, Reserve: 1 << 20, Keys: 8, Locks: 2}

@@ -21,6 +21,9 @@ type Interruption struct {
 
 	Grabs []Grab // what the operation may have to wait for
 
+	// Meanwhile runs while the operation waits for what a survivor has taken: whom does it hold up?
+	Meanwhile func(t *Trial, state any) error
+
 	// Deaf is an operation that is to be completed whatever happens: neither its context nor Close ends it.
 	Deaf bool
 

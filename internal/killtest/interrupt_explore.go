@@ -102,8 +102,8 @@ func (e *explorer) interruptions(first *trace) (points []point) {
 	return points
 }
 
-// shuffled is in an order that the phase determines.
-func shuffled(points []point, phase int) []point {
+// shuffled is in an order that the phase determines, in which the kinds of interruptions take turns.
+func shuffled(points []point, phase int) (mixed []point) {
 	points = slices.Clone(points)
 	x := uint64(phase)*2 + 1
 	for i := len(points) - 1; i > 0; i-- {
@@ -111,7 +111,27 @@ func shuffled(points []point, phase int) []point {
 		j := int(x>>33) % (i + 1)
 		points[i], points[j] = points[j], points[i]
 	}
-	return points
+	type kind struct {
+		kind string
+		grab *Grab
+	}
+	var kinds []kind
+	by := map[kind][]point{}
+	for _, p := range points {
+		k := kind{p.kind, p.grab}
+		if by[k] == nil {
+			kinds = append(kinds, k)
+		}
+		by[k] = append(by[k], p)
+	}
+	for turn := 0; len(mixed) < len(points); turn++ {
+		for _, k := range kinds {
+			if turn < len(by[k]) {
+				mixed = append(mixed, by[k][turn])
+			}
+		}
+	}
+	return mixed
 }
 
 // manner is how a trial interrupts.

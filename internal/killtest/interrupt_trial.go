@@ -189,6 +189,11 @@ func (d *disturbed) disturb(stack *[]uintptr) (ended bool, err error) {
 		case busyStill:
 			return false, fmt.Errorf("neither over nor asleep after %v", d.soon())
 		}
+		if f := d.w.s.Interrupt.Meanwhile; f != nil && d.letGo != nil {
+			if err := d.w.call("Meanwhile", d.t, func() error { return f(d.t, d.state) }); err != nil {
+				return false, fmt.Errorf("Meanwhile: %w", err)
+			}
+		}
 		d.owed = true
 		return false, d.h.order(d.m.kind)
 	}
