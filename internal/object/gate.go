@@ -20,8 +20,14 @@ type Gate struct {
 	out  func()
 }
 
-// Enter reports whether the gate was open; then Leave must follow.
-func (g *Gate) Enter() bool { return g.EnterN(1) }
+// Enter reports whether the gate was open; then Leave must follow. It is short enough to be inlined, as Leave is.
+func (g *Gate) Enter() bool {
+	if g.n.Add(2)&1 == 0 {
+		return true
+	}
+	g.LeaveN(1)
+	return false
+}
 
 // EnterN is Enter for n that leave one by one, or some at a time.
 func (g *Gate) EnterN(n int) bool {
@@ -36,14 +42,25 @@ func (g *Gate) EnterN(n int) bool {
 func (g *Gate) Open() bool { return g.n.Load()&1 == 0 }
 
 // Leave is the counterpart of Enter.
-func (g *Gate) Leave() { g.LeaveN(1) }
-
-// LeaveN is Leave of n.
-func (g *Gate) LeaveN(n int) {
-	if g.n.Add(-2*int64(n)) == 1 {
-		g.once.Do(g.out)
+func (g *Gate) Leave() {
+	if g.n.Add(-2) == 1 {
+		g.end()
 	}
 }
+
+// LeaveN is Leave of n.
+//
+//go:noinline
+func (g *Gate) LeaveN(n int) {
+	if g.n.Add(-2*int64(n)) == 1 {
+		g.end()
+	}
+}
+
+// end and LeaveN are rare: inlined they would keep the others from being so.
+//
+//go:noinline
+func (g *Gate) end() { g.once.Do(g.out) }
 
 // Close lets nobody in any more. It reports whether it was this call that closed the gate.
 func (g *Gate) Close() bool {
@@ -51,7 +68,7 @@ func (g *Gate) Close() bool {
 		return false
 	}
 	if g.n.Load() == 1 {
-		g.once.Do(g.out)
+		g.end()
 	}
 	return true
 }
