@@ -154,10 +154,11 @@ func takeDialled(s *object.Space, name string, opt *Options) (*End, error) {
 	return newEnd(o, opt, sideB)
 }
 
-// scarce reports whether something could not be had that there may be again.
+// scarce reports whether something could not be had that may be had the next time.
 func scarce(err error) bool {
 	for _, short := range []error{
 		syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.ENOSPC, syscall.EDQUOT, errs.ErrNoSpace,
+		syscall.ENOLCK, syscall.EINTR, // some file systems run out of locks, or are interrupted while they open a file
 	} {
 		if errors.Is(err, short) {
 			return true
