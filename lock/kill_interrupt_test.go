@@ -75,8 +75,8 @@ var interruptions = map[string]interruption{
 	"event/Close":               {deaf: true},
 
 	"cond/Wait":      {check: survivorEnds},
-	"cond/Signal":    {grabs: mutexGrabs},
-	"cond/Broadcast": {grabs: mutexGrabs},
+	"cond/Signal":    {grabs: mutexGrabs, skip: []string{"close"}}, // Close is of the cond, and the wait of the mutex
+	"cond/Broadcast": {grabs: mutexGrabs, skip: []string{"close"}},
 	"cond/Close":     {deaf: true},
 
 	"barrier/Wait, first": {},
