@@ -75,7 +75,7 @@ func (g *Gate) Close() bool {
 
 // Hold is what a handle holds from inside of a gate: a lock. Whoever ends it owes the gate one Leave, and the lock
 // itself; exactly one call of End gets that duty for each Begin. All methods may be called concurrently.
-type Hold struct{ v atomic.Uint32 }
+type Hold struct{ v mem.U32 }
 
 const (
 	none = iota
@@ -84,7 +84,7 @@ const (
 )
 
 // Begin is called by the one that took the lock, and is inside of the gate.
-func (h *Hold) Begin() { h.v.Store(held) }
+func (h *Hold) Begin() { h.v.StoreRelease(held) }
 
 // Held reports whether something is held.
 func (h *Hold) Held() bool { return h.v.Load() != none }
@@ -97,14 +97,14 @@ func (h *Hold) Use(f func()) bool {
 	if !h.swap(used) {
 		return false
 	}
-	defer h.v.Store(held)
+	defer h.v.StoreRelease(held)
 	f()
 	return true
 }
 
 // swap replaces held, if need be after a Use of another goroutine.
 func (h *Hold) swap(next uint32) bool {
-	for !h.v.CompareAndSwap(held, next) {
+	for !h.v.CAS(held, next) {
 		if h.v.Load() == none {
 			return false
 		}

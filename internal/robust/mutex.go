@@ -241,26 +241,30 @@ func (m *Mutex) unlocked(ours bool) error {
 	return nil
 }
 
-func (m *Mutex) unlockGated() error {
+func (m *Mutex) unlockGated() (err error) {
 	if !m.gated.End() {
 		return m.misuse("Unlock")
 	}
-	defer m.obj.Gate.Leave()
-	long := m.long
-	m.long = false
-	var ours bool
-	err := object.Guarded(func() error {
-		if long {
-			ours = m.lock.UnlockLong()
-		} else {
-			ours = m.lock.Unlock()
+	g := mem.Protect()
+	defer func() {
+		if g.End(); !g.Done {
+			m.caught(&g, recover(), &err)
+			_ = m.unlocked(true)
 		}
-		return nil
-	})
-	if e := m.unlocked(ours || err != nil); e != nil {
-		return e
+		m.obj.Gate.Leave()
+	}()
+	var ours bool
+	if m.long {
+		m.long = false
+		ours = m.lock.UnlockLong()
+	} else {
+		ours = m.lock.Unlock()
 	}
-	return m.obj.Wrap(err)
+	g.Done = true
+	if !ours || m.closed() {
+		err = m.unlocked(ours)
+	}
+	return err
 }
 
 // Repaired says that what the lock protects is in order again; the next ones to lock are not told of the
