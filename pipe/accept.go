@@ -17,8 +17,8 @@ import (
 //
 //   - It is the caller's fault: the pipe is gone, damaged, another kind of object, not dialled to us. Its name is
 //     skipped.
-//   - It is a shortage of descriptors or memory: the name stays in the ring and is tried again, after a pause that
-//     grows from shortFirst to shortMost.
+//   - It is a shortage of descriptors, memory or locks: the name stays in the ring and is tried again, after a pause that
+//     grows from shortFirst to shortMost. So does one whose error may be either, oddTries times.
 //   - It is the listener's own ring that is damaged or gone: the listener closes, and says so once.
 
 // noEnd is the context of a wait that nothing but the closing of its handle ends.
@@ -69,7 +69,7 @@ func (l *Listener) accept(ctx context.Context) (*End, error) {
 			return nil, l.ended(ctx, err)
 		}
 		e, err := takeDialled(l.obj.Space, name, l.opt)
-		if scarce(err) {
+		if scarce(err) || odd(err) && l.short.tries < oddTries {
 			l.tellShort(name, err)
 			l.short.begin(err)
 			return nil, &shortError{l.explain(err)}
@@ -143,7 +143,7 @@ func takeDialled(s *object.Space, name string, opt *Options) (*End, error) {
 				errs.ErrIncompatible, name, expect, s.Table.Self())
 		}
 		ours = o.Ctl.U32(offOpened).Load()&(1<<sideB) == 0
-		return takeB(o)
+		return take(o, sideB)
 	})
 	if err != nil {
 		if ours && !scarce(err) {
@@ -157,7 +157,7 @@ func takeDialled(s *object.Space, name string, opt *Options) (*End, error) {
 // scarce reports whether something could not be had that may be had the next time.
 func scarce(err error) bool {
 	for _, short := range []error{
-		syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.ENOSPC, syscall.EDQUOT, errs.ErrNoSpace,
+		syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.EAGAIN, syscall.ENOSPC, syscall.EDQUOT, errs.ErrNoSpace,
 		syscall.ENOLCK, syscall.EINTR, // some file systems run out of locks, or are interrupted while they open a file
 	} {
 		if errors.Is(err, short) {
@@ -166,6 +166,23 @@ func scarce(err error) bool {
 	}
 	return false
 }
+
+// odd reports an error of the kernel that comes neither from a shortage nor, as far as we know, from what the caller
+// put there.
+func odd(err error) bool {
+	var errno syscall.Errno
+	if !errors.As(err, &errno) {
+		return false
+	}
+	switch errno {
+	case syscall.ENOENT, syscall.EACCES, syscall.EPERM, syscall.ELOOP, syscall.ENOTDIR, syscall.EISDIR, syscall.ENXIO,
+		syscall.ENAMETOOLONG, syscall.EINVAL:
+		return false
+	}
+	return true
+}
+
+const oddTries = 6
 
 const (
 	shortFirst = 5 * time.Millisecond
@@ -176,6 +193,7 @@ const (
 type shortage struct {
 	pause time.Duration
 	due   time.Time // of the next try
+	tries int
 	err   error
 }
 
@@ -183,6 +201,7 @@ type shortage struct {
 func (s *shortage) begin(err error) {
 	s.pause = min(max(2*s.pause, shortFirst), shortMost)
 	s.due, s.err = time.Now().Add(s.pause), err
+	s.tries++
 }
 
 // wait waits until the next try is due.

@@ -18,7 +18,7 @@ var dialled atomic.Uint64
 
 // Dial makes a pipe to the process that listens at name. It returns as soon as the pipe is on its way; if the
 // listener dies or closes before it accepts, the pipe ends. One that is closed here before it was accepted is
-// not accepted, and what was sent is gone. shiplap.ErrPeerGone says that nobody listens.
+// not accepted, and what was sent is gone: Close says so. shiplap.ErrPeerGone says that nobody listens.
 func Dial(ctx context.Context, d *shiplap.Domain, name string, opt *Options) (*End, error) {
 	fail := func(err error) (*End, error) { return nil, fmt.Errorf("dial %q: %w", name, err) }
 	s := space(d)

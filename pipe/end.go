@@ -286,7 +286,9 @@ func (e *End) CloseWrite() error {
 }
 
 // Close finishes this end. Calls that wait return shiplap.ErrClosed. What was sent can still be received
-// by the other end, also by one that is not open yet; see Drain to wait for that.
+// by the other end, also by one that is not open yet; see Drain to wait for that. If the pipe goes now, because it is
+// Ephemeral and nobody else has it open, and its other end was never opened, then what was sent goes with it: ErrUnread
+// says how much that is.
 func (e *End) Close() error {
 	err := errs.ErrClosed
 	e.once.Do(func() { err = e.close() })
@@ -314,5 +316,15 @@ func (e *End) close() error {
 	if remove {
 		err = errors.Join(err, e.obj.Remove())
 	}
-	return errors.Join(e.explain(err), e.obj.Close())
+	return errors.Join(e.explain(err), closeAndCount(e.obj))
+}
+
+// Remove takes the pipe away at once: whoever has an end gets shiplap.ErrRemoved, and what was not received is gone. It
+// is how one side tells the other that what it sent is not complete. Close must follow.
+func (e *End) Remove() error {
+	if err := e.enter(); err != nil {
+		return err
+	}
+	defer e.obj.Gate.Leave()
+	return e.explain(e.obj.Remove())
 }

@@ -27,6 +27,7 @@ type pipeWorld struct {
 	l        *pipe.Listener
 	got      []string
 	accepted *pipe.End
+	p        *pipe.Pair
 }
 
 func (w *pipeWorld) Close() error {
@@ -41,6 +42,9 @@ func (w *pipeWorld) Close() error {
 				c.Close()
 			}
 		}
+	}
+	if w.p != nil {
+		w.p.Close()
 	}
 	return w.d.Close()
 }
@@ -284,6 +288,73 @@ func creatable(t *killtest.Trial, state any) error {
 	return tidyPipes(w.d)
 }
 
+// pairable: a pair can be made of that name when what the dead left is swept.
+func pairable(_ *killtest.Trial, state any) error {
+	w := state.(*pipeWorld)
+	if _, err := w.d.Sweep(bg, false); err != nil {
+		return err
+	}
+	p, err := pipe.NewPair(w.d, "pair", small)
+	if err != nil {
+		return err
+	}
+	a, err := pipe.Take(w.d, p.A(), nil)
+	if err != nil {
+		return err
+	}
+	b, err := pipe.Take(w.d, p.B(), nil)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(exchange(a, b), exchange(b, a), a.Close(), b.Close(), p.Close()); err != nil {
+		return err
+	}
+	return tidyPipes(w.d)
+}
+
+// withPair has a pair "pair" and its end B.
+func withPair(t *killtest.Trial) (any, error) {
+	d, err := joinAt(t.Dir)
+	if err != nil {
+		return nil, err
+	}
+	w := &pipeWorld{d: d}
+	if w.p, err = pipe.NewPair(d, "pair", small); err == nil {
+		w.a, err = pipe.Take(d, w.p.B(), nil)
+	}
+	if err != nil {
+		w.Close()
+		return nil, err
+	}
+	return w, nil
+}
+
+// takeOrGone: end A can be taken, or it was, and then it is finished.
+func takeOrGone(t *killtest.Trial, state any) error {
+	w := state.(*pipeWorld)
+	e, err := pipe.Take(w.d, w.p.A(), nil)
+	switch {
+	case errors.Is(err, shiplap.ErrClosed):
+		ctx, cancel := soon()
+		defer cancel()
+		if _, err := w.a.Recv(ctx, nil); err != io.EOF {
+			return fmt.Errorf("receive from the dead: %w", err)
+		}
+	case err != nil:
+		return err
+	case t.Done:
+		return errors.New("end A was taken, and could be taken again")
+	default:
+		if err := errors.Join(exchange(e, w.a), e.Close()); err != nil {
+			return err
+		}
+	}
+	if err := errors.Join(w.a.Close(), w.p.Close()); err != nil {
+		return err
+	}
+	return tidyPipes(w.d)
+}
+
 // listenable: one can listen at the name and be dialled, whatever the dead left.
 func listenable(_ *killtest.Trial, state any) error {
 	w := state.(*pipeWorld)
@@ -379,6 +450,31 @@ func killScenarios() []killtest.Scenario {
 			Name: "pipe/Open", Covers: []string{"pipe.Open"}, Setup: withA, Check: openOrGone, While: openStands,
 			Prepare: onDomain(func(d *shiplap.Domain) (io.Closer, error) { return pipe.Open(d, "p", nil) }),
 		},
+		{
+			Name: "pipe/NewPair", Covers: []string{"pipe.NewPair"}, Setup: empty, Check: pairable, While: look,
+			Prepare: onDomain(func(d *shiplap.Domain) (io.Closer, error) { return pipe.NewPair(d, "pair", small) }),
+		},
+		{
+			Name: "pipe/Take", Covers: []string{"pipe.Take"}, Setup: withPair, Check: takeOrGone,
+			Prepare: onDomain(func(d *shiplap.Domain) (io.Closer, error) { return pipe.Take(d, "A:pair", nil) }),
+		},
+		{
+			Name: "pipe/Pair.Close", Covers: []string{"pipe.Pair.Close"}, Setup: empty, Check: pairable,
+			Prepare: func(v *killtest.Victim) (func() error, error) {
+				d, err := joinAt(v.Dir)
+				if err != nil {
+					return nil, err
+				}
+				p, err := pipe.NewPair(d, "pair", small)
+				if err != nil {
+					return nil, err
+				}
+				v.Own(d)
+				v.Own(p)
+				v.Close = p.Close
+				return p.Close, nil
+			},
+		},
 		{Name: "pipe/Create", Covers: []string{"pipe.Create"}, Setup: empty, Prepare: create, Check: creatable, While: look},
 		{
 			Name: "pipe/OpenOrCreate", Covers: []string{"pipe.OpenOrCreate"}, Setup: empty, Check: creatable, While: look,
@@ -453,6 +549,7 @@ func TestEveryOperationHasAScenario(t *testing.T) {
 		"pipe.*.String": looks, "pipe.Stats.String": looks, "pipe.End.Stats": looks, "pipe.StatsOf": looks, "pipe.End.Name": looks,
 		"pipe.End.MaxMessage": looks, "pipe.End.PeerDied": looks, "pipe.Addr.Network": looks, "pipe.Listener.Addr": looks, "pipe.Listener.Err": looks,
 		"pipe.End.Drain": "it waits, and changes nothing that is shared", "pipe.End.Conn": looks,
+		"pipe.End.Remove": "it is a removal of any object (shiplap/Remove)", "pipe.Pair.A": looks, "pipe.Pair.B": looks, "pipe.Pair.Name": looks,
 		"pipe.Conn.Read": conn, "pipe.Conn.Write": conn, "pipe.Conn.Close": conn, "pipe.Conn.CloseWrite": conn, "pipe.Conn.End": looks,
 		"pipe.Conn.LocalAddr": looks, "pipe.Conn.RemoteAddr": looks, "pipe.Conn.SetDeadline": own, "pipe.Conn.SetReadDeadline": own,
 		"pipe.Conn.SetWriteDeadline": own, "pipe.Listener.Accept": "it is AcceptEnd with another result",

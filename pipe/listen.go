@@ -156,7 +156,7 @@ func (l *Listener) finish() error {
 	for _, name := range names {
 		var short shortage
 		e, why := takeDialled(s, name, l.opt)
-		for scarce(why) && time.Now().Before(patience) {
+		for (scarce(why) || odd(why)) && time.Now().Before(patience) {
 			short.begin(why)
 			time.Sleep(short.pause)
 			e, why = takeDialled(s, name, l.opt)

@@ -2,6 +2,7 @@ package pipe_test
 
 import (
 	"errors"
+	"os"
 	"testing"
 
 	"github.com/shiplap-ipc/shiplap/internal/leaktest"
@@ -17,12 +18,16 @@ type arg struct {
 
 var roles = peertest.Roles[arg]{
 	"both ends": bothEnds, "restart": restart, "listen": listenOnly, "reopen": reopen, "dial": dialMany,
-	"http": serveHTTP, "accept": acceptPoor, "answer": answerOnce, "exec": answerAndExec,
+	"http": serveHTTP, "accept": acceptPoor, "answer": answerOnce, "exec": answerAndExec, "produce": produce, "consume": consume,
 }
 
 // TestMain is a peer or the test run, which must leave nothing behind.
 func TestMain(m *testing.M) {
 	roles.Run(nil)
+	if end := os.Getenv(exampleEnd); end != "" {
+		exampleChild(end)
+		return
+	}
 	leaktest.Main(m)
 }
 

@@ -29,6 +29,20 @@ func create(s *object.Space, name string, opt *Options, expect uint32) (*End, er
 	if opt == nil {
 		opt = &Options{}
 	}
+	o, err := makePipe(s, name, opt, func(ctl *mem.Span) {
+		ctl.U32(ringBase(sideA.out()) + ring.ProducerLock).Store(s.Table.Self())
+		ctl.U32(ringBase(sideA.in()) + ring.ConsumerLock).Store(s.Table.Self())
+		ctl.U32(offOpened).Store(1 << sideA)
+		ctl.U32(offExpect).Store(expect)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return newEnd(o, opt, sideA)
+}
+
+// makePipe makes a pipe whose control words are zero but for what init writes.
+func makePipe(s *object.Space, name string, opt *Options, init func(ctl *mem.Span)) (*object.Object, error) {
 	area, err := opt.area()
 	if err != nil {
 		return nil, fmt.Errorf("create pipe %q: %w", name, err)
@@ -40,32 +54,22 @@ func create(s *object.Space, name string, opt *Options, expect uint32) (*End, er
 	spec := object.Spec{
 		Kind: object.Pipe, Label: opt.Label, Desc: desc,
 		Parts: pipeParts(int(area)), Locks: pipeLocks(), Events: pipeEvents(),
-		Init: func(r *mem.Region) {
-			ctl, self := r.Span(0), s.Table.Self()
-			ctl.U32(ringBase(sideA.out()) + ring.ProducerLock).Store(self)
-			ctl.U32(ringBase(sideA.in()) + ring.ConsumerLock).Store(self)
-			ctl.U32(offOpened).Store(1 << sideA)
-			ctl.U32(offExpect).Store(expect)
-		},
+		Init: func(r *mem.Region) { init(r.Span(0)) },
 	}
 	spec.Params[paramArea] = area
 	if opt.Ephemeral {
 		spec.Flags |= object.Ephemeral
 	}
-	o, err := s.Create(name, spec)
-	if err != nil {
-		return nil, err
-	}
-	return newEnd(o, opt, sideA)
+	return s.Create(name, spec)
 }
 
 // Open takes end B of a pipe: shiplap.ErrBusy when another process has it, shiplap.ErrClosed when it
 // was taken before and is finished.
 func Open(d *shiplap.Domain, name string, opt *Options) (*End, error) {
-	return open(space(d), name, opt)
+	return open(space(d), name, opt, sideB)
 }
 
-func open(s *object.Space, name string, opt *Options) (*End, error) {
+func open(s *object.Space, name string, opt *Options, side side) (*End, error) {
 	if opt == nil {
 		opt = &Options{}
 	}
@@ -73,41 +77,41 @@ func open(s *object.Space, name string, opt *Options) (*End, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := takeB(o); err != nil {
+	if err := take(o, side); err != nil {
 		return nil, errors.Join(fmt.Errorf("open pipe %q: %w", name, o.Explain(err)), o.Close())
 	}
-	return newEnd(o, opt, sideB)
+	return newEnd(o, opt, side)
 }
 
 // errMoment says that another process is at the end at this moment, and will have it or have let go of it in the next.
 var errMoment = fmt.Errorf("%w: another process is just trying to take this end", errs.ErrBusy)
 
-// takeB takes the locks of end B. A death before the bit is set leaves an end that can be taken
+// take takes the locks of an end. A death before the bit is set leaves an end that can be taken
 // again, a death after it one that is finished.
-func takeB(o *object.Object) (err error) {
+func take(o *object.Object, s side) (err error) {
 	g := mem.Protect()
 	defer g.Recover(&err)
-	if expect := o.Ctl.U32(offExpect).Load(); expect != 0 && expect != o.Space.Table.Self() {
+	if expect := o.Ctl.U32(offExpect).Load(); s == sideB && expect != 0 && expect != o.Space.Table.Self() {
 		return fmt.Errorf("%w: this end is for the process that was dialled", errs.ErrBusy)
 	}
 	opened := o.Ctl.U32(offOpened)
-	if opened.Load()&(1<<sideB) != 0 { // asked before the lock is touched: others may be asking, too
-		return wasTaken(o, sideB)
+	if opened.Load()&(1<<s) != 0 { // asked before the lock is touched: others may be asking, too
+		return wasTaken(o, s)
 	}
-	out := view(o, sideB.out(), wait.Adaptive, &o.Sess)
-	in := view(o, sideB.in(), wait.Adaptive, &o.Sess)
+	out := view(o, s.out(), wait.Adaptive, &o.Sess)
+	in := view(o, s.in(), wait.Adaptive, &o.Sess)
 	if ok, _ := out.ProducerLock.TryLock(); !ok {
 		return errMoment
 	}
-	if opened.Load()&(1<<sideB) != 0 {
+	if opened.Load()&(1<<s) != 0 {
 		out.ProducerLock.Unlock()
-		return wasTaken(o, sideB)
+		return wasTaken(o, s)
 	}
 	if ok, _ := in.ConsumerLock.TryLock(); !ok {
 		out.ProducerLock.Unlock()
 		return fmt.Errorf("%w: another process has the receiving side of this end", errs.ErrBusy)
 	}
-	opened.Or(1 << sideB) // the commit point
+	opened.Or(1 << s) // the commit point
 	return nil
 }
 
@@ -117,9 +121,9 @@ func wasTaken(o *object.Object, s side) error {
 	receiving := lockOwner(o, ringBase(s.in())+ring.ConsumerLock)
 	switch {
 	case sideFinished(o, s):
-		return fmt.Errorf("%w: both ends were taken before, and this one is finished", errs.ErrClosed)
+		return fmt.Errorf("%w: end %v was taken before, and is finished", errs.ErrClosed, s)
 	case sending == receiving:
-		return fmt.Errorf("%w: another process has this end", errs.ErrBusy)
+		return fmt.Errorf("%w: end %v is taken", errs.ErrBusy, s)
 	}
 	return errMoment
 }
@@ -162,9 +166,10 @@ func openUnlessFinished(s *object.Space, name string, opt *Options) (*End, error
 	if err != nil {
 		return nil, err
 	}
-	if err = takeB(o); err == nil {
+	free, err := takeFree(o)
+	if err == nil {
 		if err = o.Err(); err == nil {
-			return newEnd(o, opt, sideB)
+			return newEnd(o, opt, free)
 		}
 	}
 	if errors.Is(err, errs.ErrClosed) {
@@ -179,6 +184,23 @@ func openUnlessFinished(s *object.Space, name string, opt *Options) (*End, error
 		}
 	}
 	return nil, errors.Join(fmt.Errorf("open pipe %q: %w", name, o.Explain(err)), o.Close())
+}
+
+// takeFree takes end B, or end A if that is the one which is free: nobody has taken it of a Pair.
+func takeFree(o *object.Object) (side, error) {
+	err := take(o, sideB)
+	if err == nil {
+		return sideB, nil
+	}
+	free := false
+	_ = object.Guarded(func() error {
+		free = o.Ctl.U32(offOpened).Load()&(1<<sideA) == 0
+		return nil
+	})
+	if !free {
+		return 0, err
+	}
+	return sideA, take(o, sideA)
 }
 
 func bothFinished(o *object.Object) bool {

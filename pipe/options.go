@@ -19,7 +19,8 @@ type Options struct {
 	// 0 means DefaultCapacity.
 	Capacity int64
 	// Ephemeral removes the pipe when no process has it open any more, even if one end was never
-	// taken (creation). In any case it is removed when both ends are finished.
+	// taken (creation): then Close says that what was sent is lost (ErrUnread). In any case it is removed when both
+	// ends are finished.
 	Ephemeral bool
 	// Label is free text for people, up to 256 bytes (creation).
 	Label string

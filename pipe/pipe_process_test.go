@@ -484,3 +484,156 @@ func TestContextsOfThoseBehind(t *testing.T) {
 	ok(t, a.Close())
 	wg.Wait()
 }
+
+// What is sent to an end that was never opened is lost with an ephemeral pipe, and Close says so.
+func TestUnread(t *testing.T) {
+	ephemeral := &pipe.Options{Capacity: 4096, Ephemeral: true}
+	for what, tt := range map[string]struct {
+		opt  *pipe.Options
+		send int
+		open bool // the other end
+		want error
+	}{
+		"unread":        {ephemeral, 3, false, pipe.ErrUnread},
+		"nothing sent":  {ephemeral, 0, false, nil},
+		"opened":        {ephemeral, 3, true, nil},
+		"not ephemeral": {small, 3, false, nil},
+	} {
+		t.Run(what, func(t *testing.T) {
+			d := domain(t)
+			a, err := pipe.OpenOrCreate(d, "x", tt.opt)
+			ok(t, err)
+			for range tt.send {
+				ok(t, a.Send(bg, []byte("hello")))
+			}
+			var b *pipe.End
+			if tt.open {
+				b, err = pipe.OpenOrCreate(d, "x", nil)
+				ok(t, err)
+			}
+			err = a.Close()
+			if tt.want != nil {
+				is(t, "close", err, tt.want)
+				if err != nil && !strings.Contains(err.Error(), "3 messages") {
+					t.Error(err)
+				}
+				return
+			}
+			ok(t, err)
+			if tt.send == 0 {
+				return
+			}
+			if b == nil {
+				b, err = pipe.Open(d, "x", nil)
+				ok(t, err)
+			}
+			for range tt.send {
+				_, err := b.Recv(within(20*time.Second), nil)
+				ok(t, err)
+			}
+			if _, err := b.Recv(within(20*time.Second), nil); err != io.EOF {
+				t.Error(err)
+			}
+			ok(t, b.Close())
+		})
+	}
+}
+
+// produce sends numbers through the end that it is given, and ends.
+func produce(d *shiplap.Domain, a arg) error {
+	e, err := pipe.Take(d, a.Name, nil)
+	if err != nil {
+		return err
+	}
+	for i := range a.N {
+		if err := e.Send(bg, fmt.Append(nil, i)); err != nil {
+			return err
+		}
+	}
+	return e.Close()
+}
+
+// consume receives from the end that it is given.
+func consume(d *shiplap.Domain, a arg) error {
+	e, err := pipe.Take(d, a.Name, nil)
+	if err != nil {
+		return err
+	}
+	for {
+		b, err := e.Recv(bg, nil)
+		if err == io.EOF {
+			return e.Close()
+		}
+		if err != nil {
+			return err
+		}
+		peertest.Say(string(b))
+	}
+}
+
+// A parent makes a pipe and hands out both ends. One child is through before the other begins.
+func TestPair(t *testing.T) {
+	for _, swap := range []bool{false, true} {
+		d := domain(t)
+		p, err := pipe.NewPair(d, "", small)
+		ok(t, err)
+		from, to := p.A(), p.B()
+		if swap {
+			from, to = to, from
+		}
+		ok(t, peertest.Start(t, d, "produce", arg{Name: from, N: 5}).Wait())
+		_, err = pipe.Take(d, from, nil)
+		is(t, "the end that is finished", err, shiplap.ErrClosed)
+		c := peertest.Start(t, d, "consume", arg{Name: to})
+		if got := fmt.Sprint(c.Numbers()); got != "[0 1 2 3 4]" {
+			t.Errorf("got %v", got)
+		}
+		ok(t, c.Wait())
+		ok(t, p.Close())
+		is(t, "a second close", p.Close(), shiplap.ErrClosed)
+	}
+}
+
+// Before both children have their ends, each waits for the other, and what it sends stays; OpenOrCreate takes the free
+// one.
+func TestPairEnds(t *testing.T) {
+	d := domain(t)
+	p, err := pipe.NewPair(d, "wire", small)
+	ok(t, err)
+	b, err := pipe.OpenOrCreate(d, "wire", nil)
+	ok(t, err)
+	_, err = pipe.Take(d, p.B(), nil)
+	is(t, "an end that is taken", err, shiplap.ErrBusy)
+	ok(t, b.Send(bg, []byte("early")))
+	_, err = b.Recv(within(10*time.Millisecond), nil)
+	is(t, "nobody is there", err, context.DeadlineExceeded)
+	if b.PeerDied() {
+		t.Error("nobody was there to die")
+	}
+	a, err := pipe.OpenOrCreate(d, "wire", nil)
+	ok(t, err)
+	early, err := a.Recv(within(20*time.Second), nil)
+	ok(t, err)
+	if string(early) != "early" {
+		t.Errorf("got %q", early)
+	}
+	_, err = pipe.OpenOrCreate(d, "wire", nil)
+	is(t, "a third", err, shiplap.ErrBusy)
+	ok(t, errors.Join(exchange(a, b), p.Close(), a.Close(), b.Close()))
+	_, err = pipe.Take(d, p.A(), nil)
+	is(t, "afterwards", err, shiplap.ErrNotExist)
+	_, err = pipe.Take(d, "wire", nil)
+	is(t, "a name without an end", err, shiplap.ErrName)
+}
+
+// A pair that is closed too early says what is lost.
+func TestPairUnread(t *testing.T) {
+	d := domain(t)
+	p, err := pipe.NewPair(d, "wire", small)
+	ok(t, err)
+	a, err := pipe.Take(d, p.A(), nil)
+	ok(t, err)
+	ok(t, a.Send(bg, []byte("lost")))
+	ok(t, a.Close()) // the pair keeps it
+	is(t, "close", p.Close(), pipe.ErrUnread)
+}

@@ -287,7 +287,12 @@ func (c *Client) Signal(ctx context.Context, s syscall.Signal, names ...string) 
 }
 
 // Close closes the connection. What the manager was told to do it does.
-func (c *Client) Close() error { return c.end.Close() }
+func (c *Client) Close() error {
+	if err := c.end.Close(); !errors.Is(err, pipe.ErrUnread) { // an order that was not heard has ended with an error
+		return err
+	}
+	return nil
+}
 
 func (c *Client) call(ctx context.Context, r request) ([]State, error) {
 	select {

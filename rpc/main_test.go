@@ -84,4 +84,5 @@ func eventually(f func() bool) bool {
 
 var roles = peertest.Roles[int]{
 	"serve": serveUntilEnd, "call": callAndWait, "calls": callMany, "bench queue": benchQueuePeer,
+	"serve and die": serveAndDie, "call and die": callAndDie,
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -109,11 +108,7 @@ func (t *transfer) run(cmd *cobra.Command, name string, move func(context.Contex
 	if err == nil {
 		return e.Close()
 	}
-	clean, cancel := context.WithTimeout(context.Background(), mostTime/2)
-	defer cancel()
-	if !errors.Is(err, shiplap.ErrRemoved) {
-		_ = d.Remove(clean, name)
-	}
+	_ = e.Remove()
 	_ = e.Close()
 	return err
 }

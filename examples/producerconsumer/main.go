@@ -17,7 +17,9 @@
 //	p.start(), p.join()                Manager.StartAll, Manager.Wait
 //	q = Queue(); q.put(x), q.get()     queue.Create[int]; Put, Get, All
 //	q.put(None) as an end marker       CloseQueue: All ends when everything was taken
-//	a, b = Pipe(); a.send(x), b.recv() pipe.OpenOrCreate by each of the two; Send, Recv, io.EOF at the end
+//	a, b = Pipe()                      pipe.NewPair; A and B name its ends
+//	Process(…, args=(a,))              Spec{…, Args: []string{pair.A()}}, and pipe.Take in the child
+//	a.send(x), b.recv()                Send, Recv, io.EOF at the end
 //
 // As in Python, a child does not see what the parent did to a global variable: see count. Unlike there, queue and pipe have
 // names, so that any process of the domain can open them; and a process that is killed leaves neither locked.
@@ -32,6 +34,7 @@ import (
 	"syscall"
 
 	"github.com/shiplap-ipc/shiplap"
+	"github.com/shiplap-ipc/shiplap/pipe"
 	"github.com/shiplap-ipc/shiplap/proc"
 	"github.com/shiplap-ipc/shiplap/queue"
 )
@@ -65,12 +68,20 @@ func run(ctx context.Context, over string) error {
 	}
 	defer os.RemoveAll(d.Dir())
 	defer d.Close()
-	if over == "queue" { // a pipe is made by the first of the two who opens it
+	args := map[string][]string{}
+	if over == "queue" {
 		q, err := queue.Create[int](d, "numbers", &queue.Options{Ephemeral: true})
 		if err != nil {
 			return err
 		}
 		defer q.Close()
+	} else {
+		p, err := pipe.NewPair(d, "numbers", nil)
+		if err != nil {
+			return err
+		}
+		defer p.Close()
+		args["producer"], args["consumer"] = []string{p.A()}, []string{p.B()}
 	}
 
 	m, err := proc.New(d, &proc.Options{Output: proc.PassThrough})
@@ -80,7 +91,7 @@ func run(ctx context.Context, over string) error {
 	defer m.Close()
 	count = 1000 // which the children do not see: each begins as this program did
 	for _, role := range []string{"producer", "consumer"} {
-		if err := m.Add(proc.Spec{Name: role, Func: over + " " + role}); err != nil {
+		if err := m.Add(proc.Spec{Name: role, Func: over + " " + role, Args: args[role]}); err != nil {
 			return err
 		}
 	}
