@@ -26,7 +26,8 @@ func fill(t *testing.T, tb *Table, prefix string, n int) (count int) {
 	}
 }
 
-// TestBrim: full, then everything or every second key deleted, then full with values of other sizes.
+// TestBrim: full, then everything or every second key deleted, then full with values of other
+// sizes.
 func TestBrim(t *testing.T) {
 	w := newWorld(Geometry{Buckets: 64, Size: 1 << 20})
 	tb := w.open(1)
@@ -61,7 +62,8 @@ func TestBrim(t *testing.T) {
 	}
 }
 
-// TestGrowth: memory is set aside in steps, and never touched before; where the file system has no more, that is said.
+// TestGrowth: memory is set aside in steps, and never touched before; where the file system has no
+// more, that is said.
 func TestGrowth(t *testing.T) {
 	w := newWorld(Geometry{Buckets: 64, Size: 1 << 20})
 	w.most.Store(512 << 10)
@@ -178,7 +180,8 @@ func TestManyExpire(t *testing.T) {
 	must(t, tb.Check(bg))
 }
 
-// TestRoomInOneTurn: room that spare blocks or expired entries make is used before anybody else gets the lock.
+// TestRoomInOneTurn: room that spare blocks or expired entries make is used before anybody else
+// gets the lock.
 func TestRoomInOneTurn(t *testing.T) {
 	for what, prepare := range map[string]func(w *world, tb *Table, n int){
 		"spare": func(_ *world, tb *Table, n int) {
@@ -213,7 +216,8 @@ func TestRoomInOneTurn(t *testing.T) {
 	}
 }
 
-// TestEvictForLarge: many overflow buckets lie between the entries, and a large value finds room all the same.
+// TestEvictForLarge: many overflow buckets lie between the entries, and a large value finds room
+// all the same.
 func TestEvictForLarge(t *testing.T) {
 	w := newWorld(Geometry{Buckets: 64, Size: 4 << 20 / slowdown, Evict: true})
 	tb := w.open(1)
@@ -285,7 +289,8 @@ func TestFittingBlockIsFound(t *testing.T) {
 	must(t, tb.Check(bg))
 }
 
-// TestLongestChain: more keys than a bucket may have are an error of who sets them, and no corruption.
+// TestLongestChain: more keys than a bucket may have are an error of who sets them, and no
+// corruption.
 func TestLongestChain(t *testing.T) {
 	if slowdown > 1 {
 		t.Skip("300 million steps along the chain take minutes under the race detector")
@@ -312,5 +317,44 @@ func TestLongestChain(t *testing.T) {
 	}
 	must(t, second(tb.Set(bg, last, []byte("again"), Change{})))
 	must(t, second(tb.Delete(bg, last, Change{})))
+	must(t, tb.Check(bg))
+}
+
+// TestHopelessSet: a change for which there is no room, whatever is freed, leaves the others their
+// spare blocks, and waits for nobody.
+func TestHopelessSet(t *testing.T) {
+	w := newWorld(Geometry{Buckets: 16, Stripes: 8, Size: 128 << 10})
+	tb := w.open(1)
+	count := fill(t, tb, "k", 500)
+	for i := range count / 4 {
+		must(t, second(tb.Delete(bg, fmt.Sprint("k", i), Change{}))) // some become spare
+	}
+	fill(t, tb, "more", 1100)
+	spare := func() int64 {
+		s, err := tb.Stats()
+		must(t, err)
+		return s.Spare
+	}
+	for i := range 8 { // each stripe gets one, where it has a key of that size
+		for k := count / 4; k < count; k++ {
+			if key := fmt.Sprint("k", k); tb.stripeOf(tb.hash(key)).i == i {
+				must(t, second(tb.Delete(bg, key, Change{})))
+				break
+			}
+		}
+	}
+	before := spare()
+	w.span.U32(WriterLock(7)).Store(stopped)
+	for i := range 8 {
+		key := fmt.Sprint("large", i)
+		if tb.stripeOf(tb.hash(key)).i == 7 {
+			continue
+		}
+		is(t, second(tb.Set(within(t), key, make([]byte, 60_000), Change{})), errs.ErrFull)
+	}
+	if now := spare(); before == 0 || now != before {
+		t.Errorf("%d bytes were spare, %d are", before, now)
+	}
+	w.span.U32(WriterLock(7)).Store(0)
 	must(t, tb.Check(bg))
 }

@@ -3,13 +3,15 @@ package table
 import (
 	"context"
 	"fmt"
+	"math"
 
 	"github.com/shiplap-ipc/shiplap/internal/errs"
 )
 
-// Where there is no room: spare blocks are freed, then what has expired or was cleared is reclaimed, then, if the table
-// evicts, entries go that nobody has read since the clock's hand came by the last time. Each turn with the lock does a piece of that
-// and tries again before others get their turns, so that they do not take the room that it has made.
+// Where there is no room: spare blocks are freed, then what has expired or was cleared is
+// reclaimed, then, if the table evicts, entries go that nobody has read since the clock's hand came
+// by the last time. Each turn with the lock does a piece of that and tries again before others get
+// their turns, so that they do not take the room that it has made.
 
 // room is how far a change has got in making room for itself.
 type room struct {
@@ -23,10 +25,13 @@ type room struct {
 	next    uint32 // granule where the last turn stopped, 0: none
 }
 
-// makeRoom does something towards n granules. Without an error there may be room now; errAgain asks for another turn; any other
-// error says why there will be no room.
+// makeRoom does something towards n granules. Without an error there may be room now; errAgain asks
+// for another turn; any other error says why there will be no room.
 func (o *op) makeRoom(n uint32, p *place, cause error) error {
 	t := o.s
+	if !t.geo.Evict && t.Table.room(&o.now) < uint64(n) {
+		return t.full(n, cause)
+	}
 	if any, err := t.flush(); any || err != nil {
 		return err
 	}
@@ -50,13 +55,33 @@ func (o *op) makeRoom(n uint32, p *place, cause error) error {
 	return o.evict(n, p)
 }
 
+// room is how many granules there are at most, in however many pieces, or could be: without end if
+// something can be reclaimed. It is a look without locks. Where it does not do, nobody's spare
+// blocks are taken for a change that will fail, again and again.
+func (t *Table) room(now *int64) (granules uint64) {
+	granules = t.free.Load() + uint64(t.end-uint32(t.top.Load()))
+	for i := range t.stripes {
+		s := &t.stripes[i]
+		if s.due(now) || s.pending[0].Load()|s.pending[1].Load() != 0 {
+			return math.MaxUint64
+		}
+		for n := range uint64(maxSpare) {
+			if s.span.U64(s.spareAt(uint32(n+1))).Load() != 0 {
+				granules += n + 1
+			}
+		}
+	}
+	return granules
+}
+
 // other is the stripe that is to give room next.
 func (o *op) other() *stripe {
 	t := o.s.Table
 	return &t.stripes[(o.s.i+1+o.room.others)%len(t.stripes)]
 }
 
-// tidyOther frees what another stripe has for nothing, a piece of it. It must not wait for it: whoever changes that may wait for ours.
+// tidyOther frees what another stripe has for nothing, a piece of it. It must not wait for it:
+// whoever changes that may wait for ours.
 func (o *op) tidyOther() error {
 	s := o.other()
 	ok, _, err := s.tryAcquire(o.s.ctx)
@@ -112,8 +137,9 @@ func (t *Table) full(n uint32, cause error) error {
 		errs.ErrFull, int64(n)*Granule, free, int64(t.end-t.heap)*Granule)
 }
 
-// evict takes one entry away that nobody has read since the clock's hand came by the last time, and as many beside it as
-// a block of n granules needs. If all are read all the time, so that two laps did not help, it takes the next one.
+// evict takes one entry away that nobody has read since the clock's hand came by the last time, and
+// as many beside it as a block of n granules needs. If all are read all the time, so that two laps
+// did not help, it takes the next one.
 func (o *op) evict(n uint32, own *place) error {
 	t := o.s
 	keep := uint32(own.word) // the key that is to be changed goes last
@@ -149,7 +175,8 @@ func (o *op) evict(n uint32, own *place) error {
 	return nil
 }
 
-// victim is an entry of a bucket to evict, not the one at keep. It takes their marks from those that were used, unless any will do.
+// victim is an entry of a bucket to evict, not the one at keep. It takes their marks from those
+// that were used, unless any will do.
 func (t *stripe) victim(bucket int, keep uint32, any bool) (word uint64, ok bool, err error) {
 	s, link := t.mainSlots(bucket), t.span.U64(bucket).Load()
 	for hops := 0; ; hops++ {
@@ -174,8 +201,9 @@ func (t *stripe) victim(bucket int, keep uint32, any bool) (word uint64, ok bool
 	}
 }
 
-// evictFrom evicts what the block at granule g holds, and its neighbours, those behind it and then those before it, until n granules
-// are free in one piece. It stops at the entry at keep, and when it has done enough for one turn.
+// evictFrom evicts what the block at granule g holds, and its neighbours, those behind it and then
+// those before it, until n granules are free in one piece. It stops at the entry at keep, and when
+// it has done enough for one turn.
 func (o *op) evictFrom(g, n, keep uint32) error {
 	t := o.s
 	o.room.next = 0
@@ -227,7 +255,8 @@ func (o *op) evictFrom(g, n, keep uint32) error {
 	return nil
 }
 
-// tenant is the entry at granule g, or one of those in the overflow bucket there. last says that the block goes with it.
+// tenant is the entry at granule g, or one of those in the overflow bucket there. last says that
+// the block goes with it.
 func (t *stripe) tenant(g uint32) (p place, last bool, err error) {
 	size, state, _, err := t.block(t.begin(), g)
 	if err != nil {
@@ -248,8 +277,8 @@ func (t *stripe) tenant(g uint32) (p place, last bool, err error) {
 	return p, state != overflow || p.alone, err
 }
 
-// pieceWithout is where the free piece will begin that has the block at granule g in it, when the entry at p is gone, and what
-// goes with that.
+// pieceWithout is where the free piece will begin that has the block at granule g in it, when the
+// entry at p is gone, and what goes with that.
 func (t *stripe) pieceWithout(g uint32, p *place) (start uint32, err error) {
 	if start, err = t.pieceBefore(g); err != nil {
 		return 0, err

@@ -91,6 +91,13 @@ func (s *stripe) recover() error {
 // hold of the lock. An error leaves the words as they are, for the next emptyHands, in this hold or
 // in the next one (acquired).
 func (s *stripe) emptyHands() error {
+	if s.pending[0].Load()|s.pending[1].Load() == 0 {
+		return nil // as a rule
+	}
+	return s.freeHands()
+}
+
+func (s *stripe) freeHands() error {
 	for i, p := range s.pending {
 		v := p.Load()
 		if v == 0 {
