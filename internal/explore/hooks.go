@@ -11,6 +11,7 @@ import (
 
 	"github.com/shiplap-ipc/shiplap/internal/futex"
 	"github.com/shiplap-ipc/shiplap/internal/mem"
+	"github.com/shiplap-ipc/shiplap/internal/wait"
 )
 
 func install() {
@@ -18,6 +19,15 @@ func install() {
 	futex.OnWake, futex.OnSleep, futex.OnPoked = onWake, onSleep, onPoked
 	futex.OnCrowded = func() bool { return active != nil && active.x.opt.Watch }
 	futex.OnTouch = onTouch
+	wait.Clock = func() time.Duration {
+		if active == nil {
+			return time.Hour
+		}
+		if p := current(); p != nil {
+			p.read(uint64(active.clock))
+		}
+		return active.clock
+	}
 }
 
 // current is the process whose step this is, nil where it is none of the experiment.
@@ -165,12 +175,13 @@ func onStore(addr uintptr, size int, v uint64, release bool, set func()) bool {
 	if p == nil {
 		return false
 	}
-	late := p.run.x.opt.Buffers && release || p.run.x.opt.Weak
+	opt := p.run.x.opt
+	late := (opt.Buffers && release || opt.Weak) && (opt.Late == 0 || opt.Late>>p.ID&1 != 0)
 	if _, private := p.run.private(addr); late && (private || p.run.at(addr) != nil) {
 		p.stores = append(p.stores, store{addr, v, set})
 		return true
 	}
-	if !release || p.run.x.opt.Weak {
+	if !release || opt.Weak {
 		p.drain()
 	}
 	p.wrote(addr)
@@ -195,7 +206,7 @@ func onSleep(private, addr *uint32, val uint32, bound time.Duration) (int, sysca
 		return 0, syscall.EAGAIN
 	}
 	p.sleeps = [2]uintptr{reflect.ValueOf(private).Pointer(), reflect.ValueOf(addr).Pointer()}
-	p.state, p.woken = asleep, notWoken
+	p.state, p.woken, p.bound = asleep, notWoken, bound
 	p.run.queue = append(p.run.queue, p)
 	p.point()
 	how := p.woken

@@ -35,6 +35,10 @@ const (
 	holdersGo = "internal/holders/holders.go"
 	rwlockGo  = "internal/rwlock/rwlock.go"
 	barrierGo = "internal/barrier/barrier.go"
+	putGo     = "internal/ring/producer.go"
+	ackGo     = "internal/ring/ack.go"
+	ringWait  = "internal/ring/wait.go"
+	publishGo = "internal/feed/publisher.go"
 )
 
 var mutants = []mutant{
@@ -65,6 +69,24 @@ var mutants = []mutant{
 		"		if w.bound > watchFrom || wait.Crowded() {\n			c.Depend(l.owners, owner)\n		}\n", ""}, {waitingGo,
 		"		if v&waitersBit == 0 {", "		c.Depend(l.owners, owner)\n		if v&waitersBit == 0 {"}, {untilGo,
 		"if err == nil && !over && c.renewed {", "if false {"}}},
+	{"busy is not set before the look at the state word in PutNow", "TestRingExclusive/closed", "", []edit{{putGo,
+		"	r.busy.StoreRelease(1) // pairs with Heavy in Drained\n	if r.flags() != 0 {", "	if r.flags() != 0 {"}}},
+	{"the mark for records given back is cleared by a release store", "TestRingLeases/two", forEver, []edit{{ackGo,
+		"r.again.Swap(0)", "r.again.StoreRelease(0)"}}},
+	{"the mark for records given back is cleared by a store", "TestRingLeases/two", forEver, []edit{{ackGo,
+		"r.again.Swap(0)", "r.again.Store(0)"}}},
+	{"the consumer lock is given back without a look at acknowledged records", "TestRingLeases/room", forEver, []edit{{ringWait,
+		"	if r.headDone() {\n		r.notFull", "	if false {\n		r.notFull"}}},
+	{"a producer that waits for room names the owner of the lock before it tries", "TestRingNotices/a_consumer", forEver,
+		[]edit{{ringWait,
+			"	if over, err = r.tryReclaim(); over || err != nil {\n",
+			"	if o := r.ConsumerLock.Owner(); o != 0 {\n		c.Depend(r.Owners, o)\n	}\n	if true {\n		return r.tryReclaim()\n	}\n	if over, err = r.tryReclaim(); over || err != nil {\n"}}},
+	{"a message that was put before the peer went is not looked for", "TestRingNotices/the_writing", "told that all is over",
+		[]edit{{ringWait, "			if w.ready.Ready() { // it was put", "			if false { // it was put"}}},
+	{"a consumer does not name the holders of records", "TestRingNotices/(the_holder|one_of)", forEver, []edit{{ringWait,
+		"	for _, h := range w.alive {\n		c.Depend(r.Owners, h.token)\n	}\n", ""}}},
+	{"the floor of a feed is stored without a fence", feedScenes + "TestSchedulesOfStoreBuffers", "", []edit{{publishGo,
+		"f.floor.Swap(to)", "f.floor.StoreRelease(to)"}}},
 }
 
 // TestMutants puts each fault into the code, by an overlay of the file, and sees its scene fail. That takes the

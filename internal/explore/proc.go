@@ -41,6 +41,7 @@ type Proc struct {
 	state    state
 	paused   bool
 	sleeps   [2]uintptr // what it sleeps on: the private word of its waiter, and another
+	bound    time.Duration
 	woken    byte
 	timeouts int
 	history  uint64 // all values it has read

@@ -48,6 +48,168 @@ func newRing(ack bool, start int) *aRing {
 	return a
 }
 
+// fixed is a process whose part was over before the schedule began.
+type fixed uint32
+
+func (f fixed) Self() uint32                { return uint32(f) }
+func (f fixed) Dead(uint32) bool            { return false }
+func (f fixed) Watch(uint32, func()) func() { return func() {} }
+
+// fill puts messages before the schedule begins.
+func (a *aRing) fill(lens ...int) {
+	for _, n := range lens {
+		must(a.open(nobody{}).Put(context.Background(), message(n)))
+		a.begun, a.put = append(a.begun, n), append(a.put, n)
+	}
+}
+
+// leased hands messages out to process proc before the schedule begins.
+func (a *aRing) leased(proc, n int) (all []ring.Lease) {
+	r := a.open(fixed(proc + 1))
+	for range n {
+		ls, err := r.TryLease()
+		must(err)
+		all = append(all, ls)
+		a.got = append(a.got, ls.Len)
+	}
+	return all
+}
+
+// settler ends leases in that order.
+func (a *aRing) settler(done bool, leases ...ring.Lease) {
+	a.sys.Procs = append(a.sys.Procs, func(p *Proc) {
+		r := a.open(p.Owners())
+		for _, ls := range leases {
+			if err := r.Settle(ls, done); err != nil {
+				p.Failf("settle: %v", err)
+			}
+			if done {
+				a.settled = append(a.settled, ls.Len)
+			}
+		}
+	})
+}
+
+// keeper leases messages, and keeps them for as long as it lives.
+func (a *aRing) keeper(most int) {
+	a.sys.Procs = append(a.sys.Procs, func(p *Proc) {
+		r := a.open(p.Owners())
+		for range most {
+			ls, err := r.Lease(context.Background())
+			if err != nil {
+				p.Failf("lease: %v", err)
+				return
+			}
+			a.hand(p, r.Payload(ls))
+		}
+	})
+}
+
+// idler does nothing but live.
+func (a *aRing) idler() {
+	a.sys.Procs = append(a.sys.Procs, func(p *Proc) { p.point() })
+}
+
+// exclusive puts messages through an exclusive handle, one at a time.
+func (a *aRing) exclusive(closes bool, lens ...int) {
+	a.sys.Procs = append(a.sys.Procs, func(p *Proc) {
+		r := a.open(p.Owners())
+		if _, err := r.ProducerLock.Lock(context.Background()); err != nil {
+			p.Failf("%v", err)
+			return
+		}
+		var pr ring.Producer
+		if err := pr.Resume(r); err != nil {
+			p.Failf("resume: %v", err)
+			return
+		}
+		for k, n := range lens {
+			p.State(k)
+			a.begun = append(a.begun, n)
+			if err := pr.Put(context.Background(), message(n)); errors.Is(err, errs.ErrClosed) {
+				break
+			} else if err != nil {
+				p.Failf("put: %v", err)
+			}
+			a.put = append(a.put, n)
+		}
+		r.ProducerLock.Unlock()
+		if closes {
+			r.Close()
+		}
+	})
+}
+
+// exclusively gets messages through an exclusive handle, until the ring is closed if most is 0. It closes the ring
+// itself before, if closes.
+func (a *aRing) exclusively(most int, closes bool) {
+	a.sys.Procs = append(a.sys.Procs, func(p *Proc) {
+		r := a.open(p.Owners())
+		if _, err := r.ConsumerLock.Lock(context.Background()); err != nil {
+			p.Failf("%v", err)
+			return
+		}
+		if closes {
+			r.Close()
+		}
+		var c ring.Consumer
+		if err := c.Resume(r); err != nil {
+			p.Failf("resume: %v", err)
+			return
+		}
+		known := 0
+		for k := 0; most == 0 || k < most; k++ {
+			p.State(known)
+			b, err := c.Get(context.Background(), nil)
+			if errors.Is(err, errs.ErrClosed) && most == 0 {
+				a.over = true
+				break
+			}
+			if err != nil {
+				p.Failf("get: %v", err)
+				break
+			}
+			known = known*4096 + a.hand(p, b)
+		}
+		r.ConsumerLock.Unlock()
+	})
+}
+
+// reader is the reading end of a pipe: it gets messages until the process at the other end is dead.
+func (a *aRing) reader(peer int) {
+	a.sys.Procs = append(a.sys.Procs, func(p *Proc) {
+		o := p.Owners()
+		r := a.open(o)
+		r.ProducersGone = func(c *wait.Call) error {
+			c.Depend(o, uint32(peer)+1)
+			if o.Dead(uint32(peer) + 1) {
+				return errs.ErrPeerGone
+			}
+			return nil
+		}
+		for {
+			b, err := r.Get(context.Background(), nil)
+			if errors.Is(err, errs.ErrPeerGone) {
+				a.over = true
+				return
+			}
+			if err != nil {
+				p.Failf("get: %v", err)
+				return
+			}
+			a.hand(p, b)
+		}
+	})
+}
+
+// pauses is for those who only wait for somebody who lives: that is no failure.
+func (a *aRing) pauses(asleep []int) error {
+	if a.sys.AnyDead() {
+		return errors.New("although one died that it waits for")
+	}
+	return nil
+}
+
 type nobody struct{}
 
 func (nobody) Self() uint32                { return 99 }
@@ -60,11 +222,7 @@ func must(err error) {
 	}
 }
 
-func (a *aRing) open(o interface {
-	Self() uint32
-	Dead(uint32) bool
-	Watch(uint32, func()) func()
-}) *ring.Ring {
+func (a *aRing) open(o wait.Owners) *ring.Ring {
 	return ring.Open(ring.Config{Ctl: a.ctl, Base: 64, Area: a.area, State: a.ctl.U32(0), Object: a.ctl.U32(8),
 		Ack: a.ack, Owners: o, Sess: &wait.Session{}, Mode: wait.Sleep})
 }
@@ -208,12 +366,6 @@ func count(all []int, n int) (c int) {
 	return c
 }
 
-func (a *aRing) anyDead() bool {
-	return slices.ContainsFunc(a.procs(), func(p *Proc) bool { return p.state == dead })
-}
-
-func (a *aRing) procs() []*Proc { return lastProcs }
-
 // rest is what a survivor finds in the ring.
 func (a *aRing) rest() ([]int, error) {
 	r := a.open(nobody{})
@@ -253,7 +405,7 @@ func (a *aRing) rest() ([]int, error) {
 
 // idle: who sleeps for ever must have nothing to do.
 func (a *aRing) idle(asleep []int) error {
-	if !a.anyDead() {
+	if !a.sys.AnyDead() {
 		return errors.New("and nobody died")
 	}
 	r := a.open(nobody{})
@@ -338,7 +490,7 @@ func TestRing(t *testing.T) {
 			a.consumer(0)
 			return a
 		}},
-		{"producer dies", Options{Deaths: 1, Mortal: 1, Timeouts: 1, Switches: 2}, func() *aRing {
+		{"producer dies", Options{Deaths: 1, Mortal: 1, Watch: true, Switches: 2}, func() *aRing {
 			a := newRing(false, 4096-24)
 			a.producer(false, 9)
 			a.producer(false, 10)
@@ -358,7 +510,7 @@ func TestRing(t *testing.T) {
 			a.consumer(0)
 			return a
 		}},
-		{"full, consumer dies", Options{Deaths: 1, Mortal: 2, Timeouts: 1, Switches: 1}, func() *aRing {
+		{"full, consumer dies", Options{Deaths: 1, Mortal: 2, Watch: true, Edge: true, Switches: 1}, func() *aRing {
 			a := newRing(false, 0)
 			a.producer(true, 2001, 2002)
 			a.consumer(0)
@@ -403,7 +555,7 @@ func TestRing(t *testing.T) {
 			a.acker(0, false)
 			return a
 		}},
-		{"ack, consumer dies", Options{Deaths: 1, Mortal: 2, Timeouts: 1, Switches: 1}, func() *aRing {
+		{"ack, consumer dies", Options{Deaths: 1, Mortal: 2, Watch: true, Window: true, Switches: 1}, func() *aRing {
 			a := newRing(true, 0)
 			a.producer(true, 9, 10)
 			a.acker(0, false)
@@ -425,6 +577,130 @@ func TestRing(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			explored(t, c.opt, func() *System { return c.make().sys })
+		})
+	}
+}
+
+// The fast ways of exclusive handles.
+func TestRingExclusive(t *testing.T) {
+	t.Run("both", func(t *testing.T) {
+		explored(t, Options{Switches: 4}, func() *System {
+			a := newRing(false, 2048)
+			a.exclusive(true, 9, 10)
+			a.exclusively(0, false)
+			return a.sys
+		})
+	})
+	t.Run("closed meanwhile", func(t *testing.T) {
+		explored(t, Options{Switches: 4}, func() *System {
+			a := newRing(false, 2048)
+			a.exclusive(false, 9)
+			a.exclusively(0, true)
+			return a.sys
+		})
+	})
+	for _, weak := range []bool{false, true} {
+		t.Run(fmt.Sprintf("closed meanwhile, stores late, weak=%v", weak), func(t *testing.T) {
+			explored(t, Options{Buffers: true, Weak: weak, Switches: 3}, func() *System {
+				a := newRing(false, 2048)
+				a.exclusive(false, 9)
+				a.exclusively(0, true)
+				return a.sys
+			})
+		})
+	}
+	t.Run("full", func(t *testing.T) {
+		explored(t, Options{Switches: 3}, func() *System {
+			a := newRing(false, 2048)
+			a.exclusive(false, 2001, 2002, 2003)
+			a.exclusively(3, false)
+			return a.sys
+		})
+	})
+	t.Run("producer dies", func(t *testing.T) {
+		explored(t, Options{Deaths: 1, Mortal: 1, Watch: true, Switches: 3}, func() *System {
+			a := newRing(false, 2048)
+			a.exclusive(false, 9)
+			a.exclusively(0, true)
+			return a.sys
+		})
+	})
+}
+
+// More than one delivery outstanding.
+func TestRingLeases(t *testing.T) {
+	for _, c := range []Options{{Switches: 4}, {Buffers: true, Switches: 3}, {Weak: true, AtOnce: true, Switches: 3}} {
+		t.Run(fmt.Sprintf("two given back, buffers=%v, weak=%v", c.Buffers, c.Weak), func(t *testing.T) {
+			explored(t, c, func() *System {
+				a := newRing(true, 0)
+				a.fill(9, 10)
+				a.settler(false, a.leased(0, 2)...)
+				a.keeper(2)
+				return a.sys
+			})
+		})
+		t.Run(fmt.Sprintf("room behind one that leases, buffers=%v, weak=%v", c.Buffers, c.Weak), func(t *testing.T) {
+			explored(t, Options{Buffers: c.Buffers, Weak: c.Weak, AtOnce: true, Switches: 1}, func() *System {
+				a := newRing(true, 0)
+				a.fill(2001, 1000)
+				a.settler(true, a.leased(0, 1)...)
+				a.keeper(1)
+				a.producer(false, 1900)
+				return a.sys
+			})
+		})
+	}
+}
+
+// Deaths that somebody sleeps beside, without time-outs.
+func TestRingNotices(t *testing.T) {
+	for _, c := range []Options{{Edge: true}, {Window: true}} {
+		c.Deaths, c.Watch = 1, true
+		run := func(name string, mortal uint, switches int, build func() *aRing) {
+			t.Run(fmt.Sprintf("%s, window=%v", name, c.Window), func(t *testing.T) {
+				opt := c
+				opt.Mortal, opt.Switches = mortal, switches
+				explored(t, opt, func() *System {
+					a := build()
+					if a.sys.Idle = a.pauses; name == "room" {
+						a.sys.Idle = nil
+					}
+					return a.sys
+				})
+			})
+		}
+		run("the holder of the only message dies", 1, 0, func() *aRing {
+			a := newRing(true, 0)
+			a.fill(9)
+			a.leased(0, 1)
+			a.idler()
+			a.keeper(1)
+			return a
+		})
+		run("one of two holders dies", 1|2, 2, func() *aRing {
+			a := newRing(true, 0)
+			a.fill(9, 10)
+			a.leased(0, 1)
+			a.leased(1, 1)
+			a.idler()
+			a.idler()
+			a.keeper(1)
+			return a
+		})
+		run("the writing end of a pipe dies", 1, 3, func() *aRing {
+			a := newRing(false, 0)
+			a.producer(false, 9)
+			a.reader(0)
+			return a
+		})
+		run("a consumer dies, a producer waits for room", 1, 1, func() *aRing {
+			a := newRing(true, 0)
+			a.fill(2001, 1000)
+			ls := a.leased(1, 1)
+			a.keeper(1)
+			a.settler(true, ls...)
+			a.producer(false, 1900)
+			return a
 		})
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // move is one choice.
@@ -173,6 +174,7 @@ type run struct {
 	cur      *Proc // who runs now
 	last     int   // who ran before
 	switches int
+	clock    time.Duration // time passes only where a sleep ends by its bound
 	deaths   int
 	free     uint // bit i: the locks of process i, which is dead, are released
 	watches  []*watch
@@ -191,7 +193,7 @@ var active *run
 
 func newRun(x *explorer) *run {
 	active = nil // building is not part of the schedule
-	r := &run{x: x, sys: x.build(), last: -1}
+	r := &run{x: x, sys: x.build(), last: -1, clock: time.Hour}
 	for _, s := range r.sys.Memory {
 		r.bases = append(r.bases, base(s))
 	}
@@ -381,10 +383,13 @@ func (r *run) do(m move) {
 		w.poke()
 		p.paused = false
 	case flush:
-		p.flushOne()
+		if p.flushOne(); r.x.opt.AtOnce {
+			p.drain()
+		}
 		r.unpause(p)
 	case timeout:
 		p.timeouts++
+		r.clock += p.bound
 		r.dequeue(p)
 		p.state, p.woken = runnable, timedOut
 	}
@@ -467,6 +472,7 @@ func (r *run) key() uint64 {
 		}
 		b = append(b, byte(w.by.ID), byte(w.token), told)
 	}
+	b = binary.LittleEndian.AppendUint64(b, uint64(r.clock))
 	b = append(b, byte(r.deaths), byte(r.free))
 	if r.x.opt.Switches > 0 {
 		b = append(b, byte(r.last))

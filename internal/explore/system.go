@@ -4,6 +4,7 @@ package explore
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/shiplap-ipc/shiplap/internal/mem"
 )
@@ -34,6 +35,11 @@ type System struct {
 	Final func() error
 }
 
+// AnyDead reports that a process of the schedule died. Idle and Final may ask.
+func (s *System) AnyDead() bool {
+	return slices.ContainsFunc(lastProcs, func(p *Proc) bool { return p.state == dead })
+}
+
 func (s *System) process(proc int) int {
 	if s.Process == nil {
 		return proc
@@ -51,6 +57,8 @@ type Options struct {
 	Switches int    // switches away from a process that could go on, at most; 0 means any number
 	Buffers  bool   // StoreRelease is seen later: amd64
 	Weak     bool   // Store is seen later as well, until the next update: weaker than any machine here
+	Late     uint   // bit i: stores of Procs[i] may be seen later; 0 means all
+	AtOnce   bool   // a store buffer drains as a whole: fewer schedules
 	Timeouts int    // how often one sleep may end by its bound after a death
 	NoStates bool   // do not recognize states: for systems that keep some outside of words
 	MaxSteps int    // of one schedule; default 5000

@@ -21,7 +21,9 @@ type aFeed struct {
 	w         *world
 	published []int // whose Publish was reported done
 	sys       *explore.System
-	tokens    []uint32
+	over      bool // a reader was told that all is over,
+	ended     int  // after so many messages
+	all       bool // then it must have had all that were reported
 }
 
 func ofLength(n int) []byte {
@@ -165,6 +167,9 @@ func (a *aFeed) final() error {
 		}
 		got = append(got, len(b))
 	}
+	if a.all && a.over && a.ended != len(a.published) {
+		return fmt.Errorf("told that all is over after %d messages of %v", a.ended, a.published)
+	}
 	for _, n := range a.published {
 		if !slices.Contains(got, n) {
 			return fmt.Errorf("the message of %d bytes is lost: %v", n, got)
@@ -240,4 +245,136 @@ func TestSchedulesOfLeaving(t *testing.T) {
 		a.subscriber(1<<40, 0)
 		return a
 	})
+}
+
+// exclusive publishes messages of these lengths through an exclusive handle.
+func (a *aFeed) exclusive(closes bool, lens ...int) {
+	a.sys.Procs = append(a.sys.Procs, func(p *explore.Proc) {
+		f := a.open(p.Owners())
+		if _, err := f.Lock.Lock(context.Background()); err != nil {
+			p.Failf("%v", err)
+			return
+		}
+		var pub Publisher
+		if err := pub.Resume(f); err != nil {
+			p.Failf("resume: %v", err)
+			return
+		}
+		for _, n := range lens {
+			if err := pub.Publish(context.Background(), ofLength(n)); errors.Is(err, errs.ErrClosed) {
+				break
+			} else if err != nil {
+				p.Failf("publish: %v", err)
+			}
+			a.published = append(a.published, n)
+		}
+		f.Lock.Unlock()
+		if closes {
+			f.Close()
+		}
+	})
+}
+
+// closer closes the feed.
+func (a *aFeed) closer() {
+	a.sys.Procs = append(a.sys.Procs, func(p *explore.Proc) { a.open(p.Owners()).Close() })
+}
+
+// reader has joined before the schedule begins, and reads until the end.
+func (a *aFeed) reader(proc int, closes bool) {
+	s, err := a.open(fixed(proc + 1)).Subscribe(0)
+	if err != nil {
+		panic(err)
+	}
+	a.sys.Procs = append(a.sys.Procs, func(p *explore.Proc) {
+		f := a.open(p.Owners())
+		s.f = f
+		if closes {
+			f.Close()
+		}
+		for k := 0; ; k++ {
+			b, err := s.Get(context.Background(), nil)
+			if err == errs.ErrClosed {
+				a.ended = k
+				a.over = true
+				return
+			}
+			if err != nil || !bytes.Equal(b, ofLength(len(b))) {
+				p.Failf("receive: %d bytes, %v", len(b), err)
+				return
+			}
+		}
+	})
+}
+
+type fixed uint32
+
+func (f fixed) Self() uint32                { return uint32(f) }
+func (f fixed) Dead(uint32) bool            { return false }
+func (f fixed) Watch(uint32, func()) func() { return func() {} }
+
+// What is published through an exclusive handle that is closed meanwhile arrives, or is refused.
+func TestSchedulesOfExclusive(t *testing.T) {
+	for _, opt := range []explore.Options{{Switches: 3}, {Switches: 2, Buffers: true}, {Switches: 2, Weak: true}} {
+		t.Run(fmt.Sprintf("buffers=%v,weak=%v", opt.Buffers, opt.Weak), func(t *testing.T) {
+			exploring(t, opt, func() *aFeed {
+				a := newFeed(false)
+				a.reader(0, true)
+				a.exclusive(false, 9)
+				a.all = true
+				return a
+			})
+		})
+	}
+}
+
+// The pairs of floor and cursor, of busy and closed, and of a message and those who sleep, where stores are late.
+func TestSchedulesOfStoreBuffers(t *testing.T) {
+	for _, weak := range []bool{false, true} {
+		opt := explore.Options{Buffers: true, Weak: weak, AtOnce: true, Switches: 2}
+		for late := range 2 {
+			t.Run(fmt.Sprintf("joining,weak=%v,late=%d", weak, late), func(t *testing.T) {
+				opt := opt
+				opt.Late = 1 << late
+				exploring(t, opt, func() *aFeed {
+					a := newFeed(false)
+					a.exclusive(false, 90)
+					a.subscriber(1<<40, 1)
+					return a
+				})
+			})
+		}
+		t.Run(fmt.Sprintf("waiting,weak=%v", weak), func(t *testing.T) {
+			exploring(t, opt, func() *aFeed {
+				a := newFeed(false)
+				a.reader(0, false)
+				a.exclusive(true, 90)
+				return a
+			})
+		})
+	}
+}
+
+// A subscriber that holds up a publisher dies, without time-outs.
+func TestSchedulesOfNotices(t *testing.T) {
+	for _, opt := range []explore.Options{{Edge: true}, {Window: true}} {
+		t.Run(fmt.Sprintf("window=%v", opt.Window), func(t *testing.T) {
+			opt.Deaths, opt.Mortal, opt.Watch = 1, 1, true
+			exploring(t, opt, func() *aFeed {
+				a := newFeed(false)
+				if _, err := a.open(fixed(1)).Subscribe(1 << 40); err != nil {
+					panic(err)
+				}
+				a.sys.Procs = append(a.sys.Procs, func(p *explore.Proc) { p.Owners().Dead(2) })
+				a.exclusive(false, 90)
+				a.sys.Idle = func([]int) error {
+					if a.sys.AnyDead() {
+						return errors.New("although the subscriber died")
+					}
+					return nil
+				}
+				return a
+			})
+		})
+	}
 }

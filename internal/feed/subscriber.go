@@ -77,8 +77,8 @@ func (s *Subscriber) join(last uint64) (ok bool, err error) {
 	if s.pos&7 != 0 || tail&7 != 0 {
 		return false, fmt.Errorf("%w: a topic from %#x to %#x", errs.ErrCorrupt, s.pos, tail)
 	}
-	s.cursor.Store(s.pos) // a full fence: before the look at floor
-	s.token.Store(s.me)   // from here on publishers wait for us
+	s.cursor.StoreRelease(s.pos)
+	s.token.Swap(s.me) // from here on publishers wait for us; a full fence: before the look at floor
 	if f.passed(s.pos) {
 		return false, nil
 	}

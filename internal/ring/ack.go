@@ -81,7 +81,7 @@ func (l *leasing) take() (Lease, error) {
 	if r.again.Load() != 0 {
 		// Before the scan, and with a full fence: a record that is given back later, or that the scan did not see
 		// given back, sets it anew. A release store could be seen after the scan, and undo that.
-		r.again.Store(0)
+		r.again.Swap(0)
 		ls, err := l.scan()
 		if err != errs.ErrEmpty {
 			r.again.StoreRelease(1) // there may be more

@@ -61,7 +61,10 @@ func (w *waiting) Look(c *wait.Call) (over bool, err error) {
 	}
 	if w.gone != nil {
 		if err := w.gone(c); err != nil {
-			return w.ready.Ready(), err // it was put, or taken, before the peer went
+			if w.ready.Ready() { // it was put, or taken, before the peer went
+				return true, nil
+			}
+			return false, err
 		}
 	}
 	if c.First() {
@@ -108,11 +111,15 @@ func (r *Ring) reclaimed(c *wait.Call) (over bool, err error) {
 	if !r.Ack() {
 		return false, nil
 	}
-	owner := r.ConsumerLock.Owner()
-	if owner != 0 {
+	if over, err = r.tryReclaim(); over || err != nil {
+		return over, err
+	}
+	// After the try, so that it has met nobody who is not named here. Where the lock is free by now, its last owner
+	// looks after it gave it back.
+	if owner := r.ConsumerLock.Owner(); owner != 0 {
 		c.Depend(r.Owners, owner)
 	}
-	return r.tryReclaim()
+	return false, nil
 }
 
 // unlockConsumer gives the consumer lock of a ring with acknowledgement back. If a record was acknowledged meanwhile by
@@ -208,8 +215,8 @@ func (r *Ring) announce() {
 	if !r.notEmpty.Armed() {
 		return
 	}
-	now := time.Now().UnixNano()
-	if last := r.announced.Load(); now-last < int64(announceEvery) || !r.announced.CompareAndSwap(last, now) {
+	now := int64(wait.Now())
+	if last := r.announced.Load(); last != 0 && now-last < int64(announceEvery) || !r.announced.CompareAndSwap(last, now) {
 		return
 	}
 	r.notEmpty.Wake(1)

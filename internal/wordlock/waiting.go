@@ -20,8 +20,8 @@ type waiting struct {
 
 	word   *mem.U32 // what it sleeps on
 	seen   uint32
-	back   time.Time // since when it stays, or stayed, behind somebody in line
-	behind uint32    // that one's token
+	back   time.Duration // wait.Now since when it stays, or stayed, behind somebody in line
+	behind uint32        // that one's token, 0 if it never did
 }
 
 // lockSlow waits for the lock, on the heap: the fast ways stay on the stack.
@@ -124,14 +124,14 @@ func (w *waiting) free(c *wait.Call) (over, behind bool) {
 	w.bound = firstSleep
 	if h := l.line.Load(); h != 0 && h != barred && h != l.me && w.sleeps == 0 {
 		switch {
-		case !w.back.IsZero():
-			if h == w.behind && time.Since(w.back) >= lineSleep {
+		case w.behind != 0:
+			if h == w.behind && wait.Now()-w.back >= lineSleep {
 				l.line.CAS(h, 0)
 			}
 		case l.owners.Dead(h):
 			l.line.CAS(h, 0)
 		default:
-			w.back, w.behind = time.Now(), h
+			w.back, w.behind = wait.Now(), h
 			w.on(c, l.line, h)
 			c.Bound(lineSleep)
 			return false, true
