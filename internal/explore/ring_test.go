@@ -693,12 +693,27 @@ func TestRingNotices(t *testing.T) {
 			a.reader(0)
 			return a
 		})
-		run("a consumer dies, a producer waits for room", 1, 1, func() *aRing {
+		if c.Edge {
+			run("a consumer dies beside two", 1, 2, func() *aRing {
+				a := newRing(true, 0)
+				a.fill(2001, 1000)
+				ls := a.leased(1, 1)
+				a.keeper(1)
+				a.settler(true, ls...)
+				a.producer(false, 1900)
+				return a
+			})
+		}
+		run("a consumer dies, a producer waits for room", 1, 3, func() *aRing {
 			a := newRing(true, 0)
 			a.fill(2001, 1000)
-			ls := a.leased(1, 1)
+			ls := a.leased(2, 1)[0]
+			r := a.open(nobody{})
+			r.ConsumerLock.TryLock() // so that the record is done, but not taken back
+			must(a.open(fixed(3)).Settle(ls, true))
+			r.ConsumerLock.Unlock()
+			a.settled = append(a.settled, ls.Len)
 			a.keeper(1)
-			a.settler(true, ls...)
 			a.producer(false, 1900)
 			return a
 		})

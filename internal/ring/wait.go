@@ -111,16 +111,24 @@ func (r *Ring) reclaimed(c *wait.Call) (over bool, err error) {
 	if !r.Ack() {
 		return false, nil
 	}
-	if over, err = r.tryReclaim(); over || err != nil {
-		return over, err
-	}
-	// After the try, so that it has met nobody who is not named here. Where the lock is free by now, its last owner
-	// looks after it gave it back.
-	if owner := r.ConsumerLock.Owner(); owner != 0 {
-		c.Depend(r.Owners, owner)
+	for range reclaimTries {
+		if over, err = r.tryReclaim(); over || err != nil {
+			return over, err
+		}
+		// After the try, so that it has met nobody who is not named here.
+		if owner := r.ConsumerLock.Owner(); owner != 0 {
+			c.Depend(r.Owners, owner)
+			return false, nil
+		}
+		if !r.headDone() { // else its last owner may have died before it looked
+			return false, nil
+		}
 	}
 	return false, nil
 }
+
+// reclaimTries bounds what hostile bytes can keep us at.
+const reclaimTries = 3
 
 // unlockConsumer gives the consumer lock of a ring with acknowledgement back. If a record was acknowledged meanwhile by
 // somebody who found the lock taken, producers that wait for its room learn of it. (Both the unlock here and the CAS to
