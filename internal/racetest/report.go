@@ -111,6 +111,12 @@ const (
 	DefaultHarms = 30
 )
 
+// Choose chooses the scenes whose names match a regular expression.
+func (r *Run) Choose(pattern string) (err error) {
+	r.Only, err = regexp.Compile(pattern)
+	return err
+}
+
 // Scenes are the names of the scenes that are chosen.
 func (r *Run) Scenes() (names []string) {
 	for _, s := range scenes {

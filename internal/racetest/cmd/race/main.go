@@ -13,7 +13,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/signal"
-	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -33,9 +32,12 @@ usage: race [-for 60m] [-only regexp] [-seed N] [-json]
   race -for 1m -only mutex       only those whose names match
   race -only '^mutex storm$' -seed 7 -bouts 1
                                  one bout again, as a violation names it
+  race -faults -for 5m           put each fault of the past back into the code,
+                                 and look whether the scenes find it in 5 minutes
 
 Ctrl-C ends it early; what was counted so far is printed. The exit code is 0 if
-nothing was found, 1 if something was, 2 if the command could not run.
+nothing was found (with -faults: if each was), 1 if something was, 2 if the
+command could not run.
 
 `
 
@@ -56,6 +58,8 @@ func run(args []string) int {
 		asked = f.Bool("list", false, "name the scenes and exit")
 		sky   = f.String("weather", "", "what happens in all bouts, as kill+stop+fork+exec+remove+wipe+stay or calm; empty: at random")
 		less  = f.String("without", "", "leave out these harms and ways in which waits end, separated by commas")
+		back  = f.Bool("faults", false, "put faults of the past back, one after the other, and look whether the scenes find them")
+		first = f.Bool("first", false, "end at the first violation")
 		raw   = f.Bool("json", false, "print the counts as JSON")
 	)
 	f.Uint64Var(&r.Seed, "seed", 0, "seed of the first bout; 0 means a random one")
@@ -71,9 +75,13 @@ func run(args []string) int {
 		fmt.Fprintf(os.Stderr, "race: unknown argument %q; see race -help\n", f.Arg(0))
 		return 2
 	}
+	if *back {
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+		defer stop()
+		return putBack(ctx, *only, *spell)
+	}
 	if *only != "" {
-		var err error
-		if r.Only, err = regexp.Compile(*only); err != nil {
+		if err := r.Choose(*only); err != nil {
 			fmt.Fprintln(os.Stderr, "race:", err)
 			return 2
 		}
@@ -104,7 +112,7 @@ func run(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	begin := time.Now()
-	err := all(ctx, r, names, *spell, *bouts)
+	err := all(ctx, r, names, *spell, *bouts, *first)
 	if *raw {
 		printJSON(r, begin)
 	} else {
@@ -121,12 +129,13 @@ func run(args []string) int {
 }
 
 // all runs the scenes in turns until the time is up.
-func all(ctx context.Context, r *racetest.Run, names []string, spell time.Duration, bouts int) error {
+func all(ctx context.Context, r *racetest.Run, names []string, spell time.Duration, bouts int, first bool) error {
 	begin, told := time.Now(), time.Now()
 	seed := r.Seed
 	for n := 0; bouts == 0 || n < bouts; n++ {
 		for _, name := range names {
-			if ctx.Err() != nil || bouts == 0 && time.Since(begin) > spell {
+			found := first && len(r.Violations()) > 0
+			if found || ctx.Err() != nil || bouts == 0 && time.Since(begin) > spell {
 				return nil
 			}
 			if err := r.Bout(ctx, name, seed); err != nil {
