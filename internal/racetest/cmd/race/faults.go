@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/shiplap-ipc/shiplap/internal/racetest"
@@ -37,14 +38,14 @@ func putBack(ctx context.Context, only string, spell time.Duration) (code int) {
 			return max(code, 2)
 		}
 		begin := time.Now()
-		found, err := finds(ctx, f, root, spell)
+		what, err := finds(ctx, f, root, spell)
 		took := time.Since(begin).Round(100 * time.Millisecond)
 		switch {
 		case err != nil:
 			fmt.Fprintln(os.Stderr, "race:", err)
 			code = 2
-		case found:
-			fmt.Printf("%-24s found after %v\n", f.Name, took)
+		case what != "":
+			fmt.Printf("%-24s found after %v: %s\n", f.Name, took, what)
 		default:
 			fmt.Printf("%-24s NOT FOUND in %v: %s\n", f.Name, took, f.About)
 			code = max(code, 1)
@@ -53,16 +54,16 @@ func putBack(ctx context.Context, only string, spell time.Duration) (code int) {
 	return code
 }
 
-// finds reports whether the scenes find a fault.
-func finds(ctx context.Context, f racetest.Fault, root string, spell time.Duration) (bool, error) {
+// finds is what the scenes find of a fault, "" if nothing.
+func finds(ctx context.Context, f racetest.Fault, root string, spell time.Duration) (what string, err error) {
 	dir, err := os.MkdirTemp("", "race-fault-")
 	if err != nil {
-		return false, err
+		return "", err
 	}
 	defer os.RemoveAll(dir)
 	program, err := f.Build(ctx, root, dir)
 	if err != nil {
-		return false, err
+		return "", err
 	}
 	cmd := exec.CommandContext(ctx, program, "-for", spell.String(), "-first", "-only", f.Scene, "-weather", f.Weather)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
@@ -71,9 +72,14 @@ func finds(ctx context.Context, f racetest.Fault, root string, spell time.Durati
 	var exit *exec.ExitError
 	switch {
 	case err == nil:
-		return false, nil
+		return "", nil
 	case errors.As(err, &exit) && exit.ExitCode() == 1:
-		return true, nil
+		for line := range strings.Lines(string(out)) {
+			if strings.Contains(line, ": ") && !strings.HasPrefix(line, " ") {
+				return strings.TrimSpace(line), nil
+			}
+		}
+		return "something", nil
 	}
-	return false, fmt.Errorf("fault %s: %w: %s", f.Name, err, out)
+	return "", fmt.Errorf("fault %s: %w: %s", f.Name, err, out)
 }
