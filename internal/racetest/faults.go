@@ -19,6 +19,7 @@ import (
 //	scene: regular expression for the scenes that find it
 //	weather: in which they do, if not in any
 //	about: what it is, in a line
+//	note: for people
 //	=== file
 //	<<<
 //	lines of the code as it is
@@ -71,6 +72,7 @@ func parseFault(name, text string) (f Fault, err error) {
 			f.Weather = value
 		case "about":
 			f.About = value
+		case "note":
 		default:
 			return f, fmt.Errorf("no such line: %q", line)
 		}

@@ -14,6 +14,7 @@ const (
 	refused             // it was not, says Put
 	acking              // somebody is about to acknowledge it
 	acked               // it was acknowledged, says Ack
+	ackedBy = 8         // bits 8-15: which delivery was acknowledged, the first, the second …
 	taken   = 1 << 16   // and above: how often it arrived
 )
 

@@ -3,7 +3,6 @@ package racetest
 import (
 	"math/rand/v2"
 	"os"
-	"regexp"
 	"testing"
 
 	"github.com/shiplap-ipc/shiplap/internal/leaktest"
@@ -15,9 +14,6 @@ func TestMain(m *testing.M) {
 	leaktest.Main(m)
 }
 
-// broken are the scenes whose violations are known, and why they are there still: the code is being mended.
-var broken = regexp.MustCompile(`^(mutex|mutex misuse|semaphore|cond|queue ack|store) storm$|^store stopped$`)
-
 // TestScenes is the short form: each scene once, in some weather.
 func TestScenes(t *testing.T) {
 	harms := 15
@@ -26,9 +22,6 @@ func TestScenes(t *testing.T) {
 	}
 	for _, s := range (&Run{}).Scenes() {
 		t.Run(s, func(t *testing.T) {
-			if broken.MatchString(s) {
-				t.Skip("violations of this scene are known, and being mended")
-			}
 			r := &Run{Dir: os.TempDir(), Harms: harms}
 			if err := r.Bout(t.Context(), s, rand.Uint64()); err != nil {
 				t.Fatal(err)

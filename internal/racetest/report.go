@@ -42,6 +42,16 @@ type Delays struct {
 	counts [64]int       // by power of two, in nanoseconds
 }
 
+// Add adds what others counted.
+func (d *Delays) Add(o *Delays) {
+	d.Count += o.Count
+	d.Late += o.Late
+	d.Worst = max(d.Worst, o.Worst)
+	for i, n := range o.counts {
+		d.counts[i] += n
+	}
+}
+
 func (d *Delays) add(t time.Duration) {
 	t = max(t, 0)
 	d.Count++

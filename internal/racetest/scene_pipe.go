@@ -219,8 +219,10 @@ func (h *hand) callerTurn(c *caller) bool {
 		return false
 	}
 	defer e.Close()
+	me := h.me()
+	question := message(nil, 1, me, h.rng.IntN(100))
 	gone := []error{io.EOF, shiplap.ErrPeerGone}
-	if err := h.call(opSend, 0, func() error { return e.Send(h.ctx, message(nil, 1, h.me(), h.rng.IntN(100))) }); err != nil {
+	if err := h.call(opSend, 0, func() error { return e.Send(h.ctx, question) }); err != nil {
 		return isAny(err, gone) || h.ends("Send to a listener", err)
 	}
 	var msg []byte
@@ -228,8 +230,8 @@ func (h *hand) callerTurn(c *caller) bool {
 	if err != nil {
 		return isAny(err, gone) || h.ends("Recv from a listener", err)
 	}
-	if _, to, err := parse(msg); err != nil || to != h.me() {
-		h.complain("torn", "%v got an answer for %v (%v)", h.me(), to, err)
+	if _, to, err := parse(msg); err != nil || to != me {
+		h.complain("torn", "%v got an answer for %v (%v)", me, to, err)
 	}
 	return true
 }

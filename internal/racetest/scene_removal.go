@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/shiplap-ipc/shiplap"
@@ -18,7 +19,10 @@ func init() {
 	scenes = append(scenes, Scene{Name: "removal", run: runRemoval, play: playRemoval})
 }
 
-const removals = 60
+const (
+	removals = 60
+	removers = 3
+)
 
 // removable is a lock that is removed while it is open. Each has another fast path.
 type removable struct {
@@ -81,20 +85,28 @@ func removalRound(b *bout) (err error) {
 	if err != nil {
 		return err
 	}
-	remover, err := b.hire("remover")
-	if err != nil {
-		return err
+	var crew [removers]*hire
+	for i := range crew {
+		if crew[i], err = b.hire(fmt.Sprint(i)); err != nil {
+			return err
+		}
 	}
-	if line, ok := b.answer(remover, "to begin"); !ok {
-		return fmt.Errorf("the remover says %q", line)
+	for _, h := range crew {
+		if line, ok := b.answer(h, "to begin"); !ok {
+			return fmt.Errorf("a remover says %q", line)
+		}
 	}
-	remover.tell("remove")
-	if _, ok := b.answer(remover, "to remove"); !ok {
+	for _, h := range crew {
+		h.tell("remove")
+	}
+	if _, ok := b.answer(crew[b.rng.IntN(removers)], "to remove"); !ok {
 		return nil
 	}
 	time.Sleep(time.Duration(b.rng.IntN(3000)) * time.Microsecond)
-	remover.kill()
-	b.count("kills", 1)
+	for _, h := range crew {
+		h.kill()
+		b.count("kills", 1)
+	}
 	made, err := open()
 	defer func() { closeAll(made) }()
 	if err != nil {
@@ -137,7 +149,11 @@ func playRemoval(w *worker) error {
 	w.say("ready")
 	w.hear()
 	w.say("begins")
-	for i := range removals {
+	first, err := strconv.Atoi(w.Role)
+	if err != nil {
+		return err
+	}
+	for i := first; i < removals; i += removers {
 		if err := d.Remove(context.Background(), fmt.Sprint("r", i)); err != nil {
 			return err
 		}

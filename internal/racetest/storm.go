@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/shiplap-ipc/shiplap"
@@ -156,11 +157,21 @@ func (b *bout) takenAway(d time.Duration) {
 // wipe deletes the directory of the domain under everybody's feet, and makes the object anew.
 func (b *bout) wipe(create func() error) error {
 	b.takenAway(time.Second) // which is how long it may take until everybody knows
-	if err := os.RemoveAll(filepath.Dir(filepath.Dir(b.d.Dir()))); err != nil {
+	if err := removeTree(filepath.Dir(filepath.Dir(b.d.Dir()))); err != nil {
 		return err
 	}
 	err := b.leave()
 	return errors.Join(err, b.join(), create())
+}
+
+// removeTree deletes a directory in which others make files meanwhile.
+func removeTree(dir string) error {
+	for {
+		err := os.RemoveAll(dir)
+		if !errors.Is(err, syscall.ENOTEMPTY) {
+			return err
+		}
+	}
 }
 
 func (s storm[H]) play(w *worker) error {

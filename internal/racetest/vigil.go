@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -181,7 +180,7 @@ func (v vigil) round(b *bout, w way, waiter *hire, domain, name string) (err err
 			return err
 		}
 	case wiped:
-		if err := os.RemoveAll(d.Dir()); err != nil {
+		if err := removeTree(d.Dir()); err != nil {
 			return err
 		}
 	case closed, gaveup:

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -75,11 +76,17 @@ func finds(ctx context.Context, f racetest.Fault, root string, spell time.Durati
 		return "", nil
 	case errors.As(err, &exit) && exit.ExitCode() == 1:
 		for line := range strings.Lines(string(out)) {
-			if strings.Contains(line, ": ") && !strings.HasPrefix(line, " ") {
+			if first(line) {
 				return strings.TrimSpace(line), nil
 			}
 		}
 		return "something", nil
 	}
 	return "", fmt.Errorf("fault %s: %w: %s", f.Name, err, out)
+}
+
+// first reports whether a line is the first of a violation.
+func first(line string) bool {
+	scene, _, ok := strings.Cut(line, ": ")
+	return ok && slices.Contains((&racetest.Run{}).Scenes(), scene)
 }

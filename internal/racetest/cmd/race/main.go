@@ -60,7 +60,7 @@ func run(args []string) int {
 		less  = f.String("without", "", "leave out these harms and ways in which waits end, separated by commas")
 		back  = f.Bool("faults", false, "put faults of the past back, one after the other, and look whether the scenes find them")
 		first = f.Bool("first", false, "end at the first violation")
-		raw   = f.Bool("json", false, "print the counts as JSON")
+		raw   = f.Bool("json", false, "print the counts as JSON, with delays by scene")
 	)
 	f.Uint64Var(&r.Seed, "seed", 0, "seed of the first bout; 0 means a random one")
 	f.DurationVar(&r.Bound, "bound", racetest.DefaultBound, "call a wait a hang when it lasts this much longer than it may")
@@ -155,11 +155,18 @@ func all(ctx context.Context, r *racetest.Run, names []string, spell time.Durati
 }
 
 func print(out io.Writer, r *racetest.Run, begin time.Time) {
+	total := map[string]*racetest.Delays{}
 	for _, t := range r.Tallies() {
-		fmt.Fprintf(out, "%-24s %5d bouts %s\n", t.Scene, t.Bouts, counts(t.Counts))
-		for _, way := range keys(t.Delays) {
-			fmt.Fprintf(out, "    told after %-16s %v\n", way, t.Delays[way])
+		fmt.Fprintf(out, "%-36s %5d bouts %s\n", t.Scene, t.Bouts, counts(t.Counts))
+		for way, d := range t.Delays {
+			if total[way] == nil {
+				total[way] = new(racetest.Delays)
+			}
+			total[way].Add(d)
 		}
+	}
+	for _, way := range keys(total) {
+		fmt.Fprintf(out, "told after %-18s %v\n", way+":", total[way])
 	}
 	byKind := map[string]int{}
 	for _, v := range r.Violations() {
