@@ -116,8 +116,8 @@ type lateBy struct {
 	turns uint64
 }
 
-// patrol looks for calls that do not return. One that is late is looked at again a second later; time in which the
-// patrol itself did not run does not count, as nobody else may have run then.
+// patrol looks for calls that do not return. One that is late is looked at again a second later;
+// time in which the patrol itself did not run does not count, as nobody else may have run then.
 func (b *bout) patrol() {
 	const tick = 100 * time.Millisecond
 	type place struct{ hire, exec, hand int }

@@ -13,8 +13,8 @@ import (
 	"strings"
 )
 
-// Fault is something that was wrong once, and that the scenes find if it is put back. The files in testdata/faults
-// hold them:
+// Fault is something that was wrong once, and that the scenes find if it is put back. The files in
+// testdata/faults hold them:
 //
 //	scene: regular expression for the scenes that find it
 //	weather: in which they do, if not in any

@@ -31,7 +31,8 @@ func TestFaultsApply(t *testing.T) {
 	}
 }
 
-// TestFaultIsFound puts one of them back: that the scenes find something at all. The command tries them all.
+// TestFaultIsFound puts one of them back: that the scenes find something at all. The command tries
+// them all.
 func TestFaultIsFound(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds the module with a fault in it")

@@ -110,7 +110,8 @@ func (h *hire) collect(out io.Reader) {
 	close(h.lines)
 }
 
-// kill kills the worker and waits until it is gone. Written down first: nobody takes a dead owner for a living one.
+// kill kills the worker and waits until it is gone. Written down first: nobody takes a dead owner
+// for a living one.
 func (h *hire) kill() {
 	h.condemn()
 	h.signal(syscall.SIGKILL)
@@ -169,7 +170,8 @@ func (h *hire) dump() string {
 	return interesting(h.stderr.String())
 }
 
-// interesting is what a dump of goroutines says of the code under test: for each of them that is in it, where it is.
+// interesting is what a dump of goroutines says of the code under test: for each of them that is in
+// it, where it is.
 func interesting(dump string) string {
 	var all []string
 	for g := range strings.SplitSeq(dump, "\n\n") {

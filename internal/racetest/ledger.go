@@ -8,8 +8,8 @@ import (
 	"github.com/shiplap-ipc/shiplap/internal/mem"
 )
 
-// The ledger's shape. Each hired process has a row and, for each program that it becomes by exec, slots of its own:
-// the slots of the dead go on saying what they did when they died.
+// The ledger's shape. Each hired process has a row and, for each program that it becomes by exec,
+// slots of its own: the slots of the dead go on saying what they did when they died.
 const (
 	maxHires = 1 << 10
 	maxExecs = 4 // programs that a process becomes, one after the other
@@ -128,13 +128,15 @@ func (n name) String() string {
 	return fmt.Sprintf("process %d.%d goroutine %d turn %d", n.hire(), n.exec(), n.hand(), uint32(n))
 }
 
-// dead reports whether the process of that name was killed or called exec, or is about to: then it may be dead.
+// dead reports whether the process of that name was killed or called exec, or is about to: then it
+// may be dead.
 func (l *ledger) dead(n name) bool {
 	r := l.row(n.hire())
 	return r.condemned.Load() != 0 || int(r.execs.Load()) > n.exec()
 }
 
-// excused reports whether two objects of one name may be in use at this moment, because one was just taken away.
+// excused reports whether two objects of one name may be in use at this moment, because one was
+// just taken away.
 func (l *ledger) excused() bool { return uint64(time.Now().UnixNano()) < l.grace.Load() }
 
 func now() uint64 { return uint64(time.Now().UnixNano()) }

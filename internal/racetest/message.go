@@ -50,7 +50,8 @@ func parse(msg []byte) (cell int, from name, err error) {
 	return cell, from, nil
 }
 
-// puts sends a message by f and writes down what became of it. It is false when the handle is not good any more.
+// puts sends a message by f and writes down what became of it. It is false when the handle is not
+// good any more.
 func (h *hand) puts(f func(msg []byte) error, full ...error) bool {
 	c, there := h.newCell()
 	if !there {
@@ -76,7 +77,8 @@ func (h *hand) puts(f func(msg []byte) error, full ...error) bool {
 	return false
 }
 
-// change sets and clears bits of a cell. Several may do so at once: a message that comes again has more than one receiver.
+// change sets and clears bits of a cell. Several may do so at once: a message that comes again has
+// more than one receiver.
 func change(cell *mem.U64, set, clear uint64) {
 	for {
 		was := cell.Load()

@@ -16,7 +16,7 @@ func TestMain(m *testing.M) {
 
 // TestScenes is the short form: each scene once, in some weather.
 func TestScenes(t *testing.T) {
-	harms := 15
+	harms := 10
 	if testing.Short() {
 		harms = 6
 	}

@@ -138,7 +138,8 @@ func (r *Run) Scenes() (names []string) {
 	return names
 }
 
-// Bout runs the scene of that name once. An error says that it could not be run; violations are counted.
+// Bout runs the scene of that name once. An error says that it could not be run; violations are
+// counted.
 func (r *Run) Bout(ctx context.Context, scene string, seed uint64) error {
 	s, ok := sceneNamed(scene)
 	if !ok {

@@ -87,8 +87,8 @@ func (h *hand) barrierTurn(b *lock.Barrier) bool {
 	return h.ends("Wait", err)
 }
 
-// judgeBarrier: each round has each number once, unless the one that had it died before it could say so, or closed its handle
-// at that moment.
+// judgeBarrier: each round has each number once, unless the one that had it died before it could
+// say so, or closed its handle at that moment.
 func judgeBarrier(b *bout) error {
 	br, err := lock.OpenBarrier(b.d, object)
 	if err != nil {

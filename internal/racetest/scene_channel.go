@@ -115,8 +115,8 @@ func (b *bout) drain(f func() ([]byte, error)) error {
 	}
 }
 
-// once judges messages that go to one receiver and are gone then: each arrived once, but for those that a goroutine
-// which died in that operation had taken.
+// once judges messages that go to one receiver and are gone then: each arrived once, but for those
+// that a goroutine which died in that operation had taken.
 func (b *bout) once(in op) {
 	for i := range min(int(b.ledger.cells.Load()), maxCells) {
 		if c := b.ledger.cell(i).Load(); c >= 2*taken {

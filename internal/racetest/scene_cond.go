@@ -88,7 +88,8 @@ func init() {
 				if err := m.Lock(ctx); err != nil {
 					return err
 				}
-				// It may return for no reason; then it is asked again, and a signal is known to have come by the counter.
+				// It may return for no reason; then it is asked again, and a signal is known to
+				// have come by the counter.
 				err := c.WaitFor(ctx, m, func() bool { st, err := c.Stats(); return err == nil && st.Signals > 0 })
 				if !errors.Is(err, lock.ErrNotLocked) {
 					_ = m.Unlock()

@@ -56,7 +56,8 @@ func (b *bout) held(m locker, err error) error {
 	return m.Unlock()
 }
 
-// lockTurn takes a lock, checks that it is alone inside, and gives the lock back. The mark says who is inside.
+// lockTurn takes a lock, checks that it is alone inside, and gives the lock back. The mark says who
+// is inside.
 func (h *hand) lockTurn(m locker, mark int) bool {
 	var err error
 	if h.rng.IntN(4) == 0 {
@@ -94,8 +95,8 @@ func (h *hand) lockTurn(m locker, mark int) bool {
 	return true
 }
 
-// enters writes down that this goroutine is inside, alone, and returns what writes down that it leaves. died: it was
-// told that the owner before it died.
+// enters writes down that this goroutine is inside, alone, and returns what writes down that it
+// leaves. died: it was told that the owner before it died.
 func (h *hand) enters(mark int, died bool) (leave func()) {
 	at, me := h.mark(mark), h.me()
 	for {
@@ -149,7 +150,8 @@ type ownHandles struct{ d *shiplap.Domain }
 // Close does nothing: each goroutine closes its own.
 func (*ownHandles) Close() error { return nil }
 
-// misuseTurn unlocks twice at once what it has locked once. One of both is told; nobody else is harmed.
+// misuseTurn unlocks twice at once what it has locked once. One of both is told; nobody else is
+// harmed.
 func (h *hand) misuseTurn(o *ownHandles) bool {
 	m, err := lock.OpenMutex(o.d, object)
 	if err != nil {

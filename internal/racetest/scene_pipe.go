@@ -113,8 +113,8 @@ func untilFull(f func(ctx context.Context) error) error {
 	}
 }
 
-// pipeTurn sends or receives one message. Sessions are cells: how many messages were sent from one goroutine of one
-// cycle, above, and how many it began to send, below.
+// pipeTurn sends or receives one message. Sessions are cells: how many messages were sent from one
+// goroutine of one cycle, above, and how many it began to send, below.
 func (h *hand) pipeTurn(e *pipeEnd) bool {
 	switch {
 	case h.n == 1:

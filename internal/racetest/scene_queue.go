@@ -132,7 +132,8 @@ func (h *hand) queueTurn(q *queue.Raw) bool {
 	})
 }
 
-// note writes a message down while the slot still says that the goroutine gets one: a death in between is its loss.
+// note writes a message down while the slot still says that the goroutine gets one: a death in
+// between is its loss.
 func (h *hand) note(msg []byte, err error) error {
 	if err == nil {
 		h.takes(msg)
@@ -241,7 +242,8 @@ func (h *hand) ackTurn(q *queue.Raw) bool {
 		return false
 	}
 	cell := h.cell(c)
-	// One that received it earlier, and whose handle is closed, may come here after the next one has acknowledged it.
+	// One that received it earlier, and whose handle is closed, may come here after the next one
+	// has acknowledged it.
 	if now := cell.Load(); now&acked != 0 && v.Count > int(now>>ackedBy&0xff) {
 		h.complain("doubled", "message %d was acknowledged (%#x), and comes again, for the %dth time, to %v", c, now, v.Count, h.me())
 	}
@@ -267,7 +269,8 @@ func (h *hand) ackTurn(q *queue.Raw) bool {
 	return err == nil
 }
 
-// lost counts messages that were put and did not arrive, refused ones that did, and those that came too often.
+// lost counts messages that were put and did not arrive, refused ones that did, and those that came
+// too often.
 func (b *bout) lost(arrived func(cell uint64) bool) (missing, wrong int, text string) {
 	n := min(int(b.ledger.cells.Load()), maxCells)
 	for i := range n {
@@ -309,7 +312,8 @@ func judgeQueue(b *bout) error {
 	return err
 }
 
-// judgeAck: what was put and not acknowledged is there, although those who had it in hand are still members.
+// judgeAck: what was put and not acknowledged is there, although those who had it in hand are still
+// members.
 func judgeAck(b *bout) error {
 	q, err := queue.OpenRaw(b.d, object, nil)
 	if err != nil {

@@ -13,8 +13,8 @@ import (
 	"github.com/shiplap-ipc/shiplap/lock"
 )
 
-// In this scene a process dies while it removes objects that others have open. Each object is removed then or it is not:
-// an old handle and a new object of that name must not both be good.
+// In this scene a process dies while it removes objects that others have open. Each object is
+// removed then or it is not: an old handle and a new object of that name must not both be good.
 func init() {
 	scenes = append(scenes, Scene{Name: "removal", run: runRemoval, play: playRemoval})
 }

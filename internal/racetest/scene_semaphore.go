@@ -92,8 +92,9 @@ func (h *hand) semaphoreTurn(s *lock.Semaphore) bool {
 	return true
 }
 
-// sits takes a chair for each permit and returns what gives them back. Chairs are left before permits are given back, so at
-// any moment there is one for each permit; but looking at them one after the other may miss it.
+// sits takes a chair for each permit and returns what gives them back. Chairs are left before
+// permits are given back, so at any moment there is one for each permit; but looking at them one
+// after the other may miss it.
 func (h *hand) sits(n int) (leave func()) {
 	me := h.me()
 	var have []int

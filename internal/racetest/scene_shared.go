@@ -215,7 +215,8 @@ func (h *hand) valueTurn(v *values) bool {
 	return true
 }
 
-// judgeValue: what was added is there, and no more than what the dead may have added without saying so.
+// judgeValue: what was added is there, and no more than what the dead may have added without saying
+// so.
 func judgeValue(b *bout) error {
 	v, err := shared.OpenValue[wide](b.d, object)
 	if err != nil {

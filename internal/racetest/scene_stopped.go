@@ -11,8 +11,9 @@ import (
 	"github.com/shiplap-ipc/shiplap/store"
 )
 
-// In this scene a process is stopped while it changes a store, and others die while they do. Whoever uses the store then may
-// have to wait for the stopped one, but not longer than its context says.
+// In this scene a process is stopped while it changes a store, and others die while they do.
+// Whoever uses the store then may have to wait for the stopped one, but not longer than its context
+// says.
 func init() {
 	scenes = append(scenes, Scene{Name: "store stopped", run: runStopped, play: playStopped})
 }

@@ -171,7 +171,8 @@ func (h *hand) storeTurn(s *store.Store) bool {
 	return true
 }
 
-// judgeStore: the store is whole, what was added is there, and when everything is deleted no memory is in use.
+// judgeStore: the store is whole, what was added is there, and when everything is deleted no memory
+// is in use.
 func judgeStore(b *bout, counts bool) error {
 	s, err := store.Open(b.d, object, nil)
 	if err != nil {

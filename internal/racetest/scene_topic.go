@@ -99,7 +99,8 @@ func (h *hand) topicTurn(t *topic.Raw) bool {
 		}
 		msg := message(nil, c, name(seq), h.rng.IntN(300))
 		ctx, _, cancel := h.context()
-		// That the publishing side is taken, or a subscriber slow, may last until the handles are closed.
+		// That the publishing side is taken, or a subscriber slow, may last until the handles are
+		// closed.
 		err := h.wait(opPublish, func() error { return publish(ctx, msg) })
 		cancel()
 		switch {
@@ -114,7 +115,8 @@ func (h *hand) topicTurn(t *topic.Raw) bool {
 	return true
 }
 
-// subscribes receives some messages: of each session all from the first one on, but for those that it is told are gone.
+// subscribes receives some messages: of each session all from the first one on, but for those that
+// it is told are gone.
 func (h *hand) subscribes(t *topic.Raw) bool {
 	s, err := t.Subscribe(nil)
 	if err != nil {

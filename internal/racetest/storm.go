@@ -14,7 +14,8 @@ import (
 
 // storm is a scene in which workers use one object, called "it", in cycles.
 type storm[H io.Closer] struct {
-	// create makes the object; it is made again after it was taken away. The workers do if it is nil.
+	// create makes the object; it is made again after it was taken away. The workers do if it is
+	// nil.
 	create func(b *bout) error
 	open   func(w *worker, d *shiplap.Domain) (H, error)
 	// turn is one turn of one goroutine; it is false when the handle is not good any more.
@@ -148,7 +149,8 @@ func (s storm[H]) harm(b *bout, crew []*hire, create func() error) (err error) {
 	return ways[b.rng.IntN(len(ways))]()
 }
 
-// takenAway writes down that the object is another one from now on, and for how long both may be in use.
+// takenAway writes down that the object is another one from now on, and for how long both may be in
+// use.
 func (b *bout) takenAway(d time.Duration) {
 	b.ledger.epoch.Add(1)
 	b.ledger.grace.Store(now() + uint64(d+time.Second))

@@ -17,13 +17,15 @@ import (
 
 // vigil is a scene in which a waiter waits for what a victim holds.
 type vigil struct {
-	// create makes the object; what it returns is closed at the end of the round. The victim does if it is nil.
+	// create makes the object; what it returns is closed at the end of the round. The victim does
+	// if it is nil.
 	create func(d *shiplap.Domain, name string) (io.Closer, error)
 	// hold makes the victim hold it; leave gives it up in an orderly way, nil if there is no such.
 	hold func(d *shiplap.Domain, name string) (leave func() error, err error)
 	// open prepares the waiter; wait waits until it is told.
 	open func(d *shiplap.Domain, name string) (waiting, error)
-	// ends are the errors that each way of ending the wait may lead to. Ways that are not there are not tried.
+	// ends are the errors that each way of ending the wait may lead to. Ways that are not there are
+	// not tried.
 	ends map[way][]error
 	// early says that the waiter must be ready before the victim can hold.
 	early bool

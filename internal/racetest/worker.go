@@ -34,7 +34,8 @@ type order struct {
 	Weather Weather
 }
 
-// Main returns at once unless this process is a worker, which works and exits. Call it before anything else.
+// Main returns at once unless this process is a worker, which works and exits. Call it before
+// anything else.
 func Main() {
 	text, there := os.LookupEnv(envOrder)
 	if !there {
@@ -141,7 +142,8 @@ func (w *worker) harm() (end func()) {
 	return func() { cancel(); wg.Wait() }
 }
 
-// become turns this process into another program: itself, in a role. Everything that it held in the domain is given up by that.
+// become turns this process into another program: itself, in a role. Everything that it held in the
+// domain is given up by that.
 func (w *worker) become(role string) {
 	o := w.order
 	o.Role = role
@@ -187,7 +189,8 @@ func (w *worker) temper(calm bool) temper {
 	return keeping
 }
 
-// hands starts n goroutines that take turns until their turn returns false, and returns what waits for them.
+// hands starts n goroutines that take turns until their turn returns false, and returns what waits
+// for them.
 func (w *worker) hands(n int, closing chan struct{}, turn func(h *hand) bool) *sync.WaitGroup {
 	wg := new(sync.WaitGroup)
 	calm := w.rng.IntN(2) == 0
@@ -275,8 +278,8 @@ func (h *hand) until() {
 	}
 }
 
-// linger stays inside for a random while. One that is inside while the handles are closed stays longer: then it is to be
-// seen whether others get in.
+// linger stays inside for a random while. One that is inside while the handles are closed stays
+// longer: then it is to be seen whether others get in.
 func (h *hand) linger() {
 	switch h.temper {
 	case keeping:
@@ -303,7 +306,8 @@ func (h *hand) context() (ctx context.Context, within time.Duration, cancel func
 	return ctx, within, cancel
 }
 
-// over reports whether the error is one of those that a handle says at its end, or that the weather explains.
+// over reports whether the error is one of those that a handle says at its end, or that the weather
+// explains.
 func (h *hand) over(err error) bool {
 	return errors.Is(err, shiplap.ErrClosed) || h.excusedAbsence(err)
 }

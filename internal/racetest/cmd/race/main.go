@@ -1,4 +1,5 @@
-// Command race runs the scenes of internal/racetest for as long as it is told to, and counts violations:
+// Command race runs the scenes of internal/racetest for as long as it is told to, and counts
+// violations:
 //
 //	go run ./internal/racetest/cmd/race -for 60m
 package main
