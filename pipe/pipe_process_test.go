@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/shiplap-ipc/shiplap"
+	"github.com/shiplap-ipc/shiplap/internal/object"
 	"github.com/shiplap-ipc/shiplap/internal/peertest"
 	"github.com/shiplap-ipc/shiplap/lock"
 	"github.com/shiplap-ipc/shiplap/pipe"
@@ -636,4 +637,44 @@ func TestPairUnread(t *testing.T) {
 	ok(t, a.Send(bg, []byte("lost")))
 	ok(t, a.Close()) // the pair keeps it
 	is(t, "close", p.Close(), pipe.ErrUnread)
+}
+
+// holdNames holds the lock that orders removals in the domain.
+func holdNames(d *shiplap.Domain, _ arg) error {
+	t := object.OfDomain(d).Table
+	if locked, err := t.LockNames(); !locked || err != nil {
+		return fmt.Errorf("the name lock: %v, %w", locked, err)
+	}
+	peertest.Say("holding")
+	<-peertest.StdinEnds()
+	return t.UnlockNames()
+}
+
+// Nothing that closes waits for a process that is in the middle of a removal; the rest is done later.
+func TestCloseBesideTheNameLock(t *testing.T) {
+	d := domain(t)
+	l, err := pipe.Listen(d, "l", small)
+	ok(t, err)
+	e, err := pipe.Dial(within(20*time.Second), d, "l", small)
+	ok(t, err)
+	accepted, err := l.AcceptEnd(within(20 * time.Second))
+	ok(t, err)
+	pr, err := pipe.NewPair(d, "", small)
+	ok(t, err)
+	p := peertest.Start(t, d, "hold names", arg{})
+	p.Says("holding")
+	for _, c := range []io.Closer{e.Conn(), accepted.Conn(), pr, l} {
+		start := time.Now()
+		if err := c.Close(); err != nil {
+			t.Errorf("%T: %v", c, err)
+		}
+		if took := time.Since(start); took > 3*time.Second { // it was 10 s
+			t.Errorf("%T took %v to close", c, took)
+		} else {
+			t.Logf("%T: %v", c, took)
+		}
+	}
+	p.Ends()
+	_, err = d.Sweep(bg, false)
+	ok(t, err)
 }
