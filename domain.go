@@ -80,6 +80,26 @@ func Join(name string, opt *Options) (*Domain, error) {
 	return d, nil
 }
 
+// Look opens the domain called name (DefaultDomain if empty) without joining it: this process does not become a member, takes none
+// of the 1024 places, and needs no write access. ErrNotExist if it is not there. Everything that looks works: List, Stat, Members,
+// Locks, Space, a dry Sweep; with write access Remove and Sweep as well. Objects can be opened to look at their statistics and
+// contents; what would change them fails.
+func Look(name string, opt *Options) (*Domain, error) {
+	if opt == nil {
+		opt = &Options{}
+	}
+	if name == "" {
+		name = DefaultDomain
+	}
+	base := segment.Base(opt.Dir)
+	s, err := object.Visit(base, name)
+	if err != nil {
+		return nil, fmt.Errorf("look at domain %q: %w", name, err)
+	}
+	s.Mode = opt.Wait
+	return &Domain{space: s, base: base}, nil
+}
+
 // Close ends the membership once no object is open through it any more, and no call on one is still on
 // its way out.
 func (d *Domain) Close() error {

@@ -366,6 +366,7 @@ func TestEveryOperationHasAScenario(t *testing.T) {
 	const looks = "it reads, and changes nothing that is shared"
 	killtest.CheckCovered(t, ".", map[string]string{
 		"shiplap.Domains":        looks,
+		"shiplap.Look":           looks,
 		"shiplap.Domain.Name":    looks,
 		"shiplap.Domain.Dir":     looks,
 		"shiplap.Domain.String":  looks,

@@ -88,6 +88,9 @@ func newStore(o *object.Object, opt *Options) (*Store, error) {
 		return nil, o.Wrap(fmt.Errorf("%w: codec %q; a store has CBOR and JSON", errs.ErrUnsupported, string(opt.Codec)))
 	}
 	g, err := geometryOf(o.Header)
+	if err == nil {
+		err = object.Guarded(func() error { return o.Backed(table.Reserved(o.Ctl, g)) })
+	}
 	if err != nil {
 		o.Close()
 		return nil, o.Wrap(err)

@@ -222,7 +222,7 @@ func (c *caller) complete(cmd *cobra.Command, args []string, _ string) (names []
 	if len(args) > 1 {
 		return nil, only
 	}
-	d, err := c.at.look()
+	d, err := c.at.quiet()
 	if err != nil {
 		return nil, only
 	}

@@ -4,8 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/shiplap-ipc/shiplap"
+	"github.com/shiplap-ipc/shiplap/internal/segment"
 )
 
 // finding is one line of the doctor's.
@@ -87,7 +93,8 @@ func examineLeftovers(at *place) []finding {
 		return []finding{good("domain", "%q is not there yet; whoever joins makes it", at.domain)}
 	}
 	if err != nil {
-		return []finding{bad("domain", "see the message", "%v", err)}
+		what, next, _ := strings.Cut(err.Error(), "\n")
+		return []finding{bad("domain", next, "%s", what)}
 	}
 	defer d.Close()
 	all := []finding{}
@@ -99,7 +106,7 @@ func examineLeftovers(at *place) []finding {
 	for _, o := range objs {
 		bytes += o.Size
 		if o.Problem != "" {
-			all = append(all, warn("object", "shiplap rm "+o.Name+", if nobody needs it", "%s", o.Problem))
+			all = append(all, warn("object", at.remedy(d, o.Name), "%q: %s", o.Name, o.Problem))
 		}
 	}
 	all = append(all, good("domain", "%s: %d objects, %s", d, len(objs), formatSize(bytes)))
@@ -119,6 +126,29 @@ func examineLeftovers(at *place) []finding {
 	for _, l := range left {
 		count[l.What]++
 	}
-	return append(all, warn(check, "shiplap sweep (the next process that joins does the same)",
-		"%d dead members, %d temporaries, %d unused, %d half-removed", count["member"], count["temporary"], count["unused"], count["half-removed"]))
+	found := fmt.Sprintf("%d dead members, %d temporaries, %d unused, %d half-removed", count["member"], count["temporary"], count["unused"], count["half-removed"])
+	next := "shiplap sweep (the next process that joins does the same)"
+	if n := len(left) - count["member"] - count["temporary"] - count["unused"] - count["half-removed"]; n > 0 {
+		found += fmt.Sprintf(", %d that are no objects", n)
+		next = "shiplap sweep"
+	}
+	return append(all, warn(check, next, "%s", found))
+}
+
+// remedy is how what has that name is taken away.
+func (p *place) remedy(d *shiplap.Domain, name string) string {
+	if file, err := segment.FileName(name); err == nil && stranger(d, name) == "a directory" {
+		path := filepath.Join(d.Dir(), file)
+		if in, err := os.ReadDir(path); err == nil && len(in) > 0 {
+			return "look what is in it, then: rm -r " + segment.ShellQuote(path)
+		}
+	}
+	flags := ""
+	if p.dir != "" {
+		flags += " --dir " + segment.ShellQuote(p.dir)
+	}
+	if p.domain != ownDomain() {
+		flags += " --domain " + segment.ShellQuote(p.domain)
+	}
+	return "shiplap rm" + flags + " " + segment.ShellQuote(name) + ", if nobody needs it"
 }

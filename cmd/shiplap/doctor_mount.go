@@ -47,7 +47,21 @@ func examineMount(at *place) []finding {
 	default:
 		all = append(all, good("space", "%s", space))
 	}
-	return append(all, examineFiles(base))
+	return append(all, examineBase(base), examineFiles(base))
+}
+
+// examineBase looks whether others could exchange this user's directory in it.
+func examineBase(base string) finding {
+	const check = "directory"
+	st, err := os.Stat(base)
+	if err != nil {
+		return bad(check, "", "%v", err)
+	}
+	if st.Mode().Perm()&0o022 != 0 && st.Mode()&os.ModeSticky == 0 {
+		return warn(check, "chmod +t "+segment.ShellQuote(base)+", or set SHIPLAP_DIR to a directory of your own",
+			"%s: mode %04o without the sticky bit: other users can put another directory in the place of yours", base, st.Mode().Perm())
+	}
+	return good(check, "%s: nobody else can exchange what is yours", base)
 }
 
 // examineFiles tries, with a file without a name, what objects need of the file system.

@@ -110,7 +110,7 @@ func hint(cmd *cobra.Command, err error) string {
 		return "use it as it is, or shiplap rm" + flags + " " + name
 	case errors.Is(err, shiplap.ErrBusy):
 		return "shiplap locks" + flags + " " + name + " shows who holds it"
-	case errors.Is(err, shiplap.ErrCorrupt):
+	case errors.Is(err, shiplap.ErrCorrupt) && cmd.Name() != "rm":
 		return "shiplap rm" + flags + " " + name + " takes it away, if nobody needs it"
 	case errors.Is(err, shiplap.ErrUnsupported):
 		return "shiplap doctor"

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"os"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -40,19 +39,14 @@ yet: the next process that joins does.`,
 	return cmd
 }
 
-// members are those of the domain without this very process.
+// members are those of the domain. This process is none: it only looks.
 func (p *place) members() ([]shiplap.Process, error) {
-	others := []shiplap.Process{}
+	none := []shiplap.Process{}
 	d, err := p.look()
 	if err != nil {
-		return others, err
+		return none, err
 	}
 	defer d.Close()
 	all, err := d.Members()
-	for _, m := range all {
-		if m.Pid != os.Getpid() || !m.Alive {
-			others = append(others, m)
-		}
-	}
-	return others, err
+	return append(none, all...), err
 }

@@ -209,7 +209,7 @@ func (p *place) managers() (*shiplap.Domain, error) {
 
 // processNames completes the names of processes.
 func (p *place) processNames(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	d, err := p.look()
+	d, err := p.quiet()
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}

@@ -107,17 +107,28 @@ func (p *place) join() (*shiplap.Domain, error) {
 }
 
 // find enters the domain only if it exists.
-func (p *place) find() (*shiplap.Domain, error) { return p.enter(&shiplap.Options{Dir: p.dir}) }
+func (p *place) find() (*shiplap.Domain, error) {
+	return p.enter(shiplap.Join, &shiplap.Options{Dir: p.dir})
+}
 
-// look enters the domain only if it exists, and changes nothing in it.
+// quiet is find without a sweep.
+func (p *place) quiet() (*shiplap.Domain, error) {
+	return p.enter(shiplap.Join, &shiplap.Options{Dir: p.dir, NoSweep: true})
+}
+
+// look opens the domain only if it exists, to look at it: not as a member, and without write access if need be.
 func (p *place) look() (*shiplap.Domain, error) {
-	return p.enter(&shiplap.Options{Dir: p.dir, NoSweep: true})
+	d, err := p.enter(shiplap.Look, &shiplap.Options{Dir: p.dir})
+	if errors.Is(err, shiplap.ErrNotExist) && !errors.Is(err, errNoDomain) { // a directory in which nobody was yet
+		return p.quiet()
+	}
+	return d, err
 }
 
 // errNoDomain is an ErrNotExist of its own.
 var errNoDomain = fmt.Errorf("no such domain: %w", shiplap.ErrNotExist)
 
-func (p *place) enter(opt *shiplap.Options) (*shiplap.Domain, error) {
+func (p *place) enter(as func(string, *shiplap.Options) (*shiplap.Domain, error), opt *shiplap.Options) (*shiplap.Domain, error) {
 	base := segment.Base(p.dir)
 	if _, err := segment.FileName(p.domain); err != nil {
 		return nil, fmt.Errorf("domain: %w", err)
@@ -131,7 +142,7 @@ func (p *place) enter(opt *shiplap.Options) (*shiplap.Domain, error) {
 			return nil, fmt.Errorf("domain %q below %s: %w", p.domain, base, errNoDomain)
 		}
 	}
-	return shiplap.Join(p.domain, opt)
+	return as(p.domain, opt)
 }
 
 // ownDomain is that of the process manager which started us, if one did.

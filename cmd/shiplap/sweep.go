@@ -14,8 +14,9 @@ func newSweepCmd(at *place) *cobra.Command {
 		Use:   "sweep",
 		Short: "Remove what the dead left",
 		Long: `Remove what provably nobody can use any more: temporary files of dead processes, objects made to go with their
-users that have none, names of half-removed objects, entries of dead members. Processes do the same by
-themselves when they join. Age plays no part: what cannot be proved dead is kept.`,
+users that have none, names of half-removed objects, entries of dead members. Processes do that by themselves
+when they join. Also remove what can never be an object: symbolic links, FIFOs, sockets, empty directories.
+Age plays no part: what cannot be proved dead is kept.`,
 		Example: `  shiplap sweep --dry-run`,
 		Args:    cobra.NoArgs,
 	}

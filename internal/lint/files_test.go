@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"go/ast"
 	"go/token"
+	"path"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -111,10 +113,48 @@ func emptyText(e ast.Expr) bool {
 	return err != nil || strings.TrimSpace(s) == ""
 }
 
+// byName are the packages of the library that may remove an object by its name: that makes the removal, and that offers it
+// to users.
+var byName = map[string]bool{"internal/object": true, ".": true}
+
+// The library removes no object by its name: what it looked at through a handle may not be what the name leads to by then.
+// A call of Remove with two arguments, on anything but a package, is one by name; Object.Remove has none.
+func checkRemovals(f file) (bad []string) {
+	dir := filepath.ToSlash(filepath.Dir(f.path))
+	if layer, known := lookup(layerOf, dir); f.test || byName[dir] || known && layer == top {
+		return nil
+	}
+	packages := map[string]bool{}
+	for _, spec := range f.ast.Imports {
+		name := path.Base(strings.Trim(spec.Path.Value, `"`))
+		if spec.Name != nil {
+			name = spec.Name.Name
+		}
+		packages[name] = true
+	}
+	ast.Inspect(f.ast, func(n ast.Node) bool {
+		call, ok := n.(*ast.CallExpr)
+		if !ok || len(call.Args) != 2 {
+			return true
+		}
+		sel, ok := call.Fun.(*ast.SelectorExpr)
+		if !ok || sel.Sel.Name != "Remove" {
+			return true
+		}
+		if x, ok := sel.X.(*ast.Ident); ok && packages[x.Name] {
+			return true
+		}
+		bad = append(bad, fmt.Sprintf("%s: removes an object by its name: use the handle's Remove", f.fset.Position(call.Pos())))
+		return true
+	})
+	return bad
+}
+
 var fileRules = map[string]func(file) []string{
 	"length":       checkLength,
 	"suppressions": checkSuppressions,
 	"skips":        checkSkips,
+	"removals":     checkRemovals,
 }
 
 func TestFiles(t *testing.T) {
@@ -154,6 +194,12 @@ func TestFileRules(t *testing.T) {
 		{"x_test.go", "package x\n\ntype s struct { tester *testing.F }\nfunc (x s) f() { x.tester.SkipNow() }\n", "skips"},
 		{"x_test.go", "package x\n\nfunc f(tt *testing.T) { tt.Skip(\"one CPU\"); x.SkipNow() }\n", ""},
 		{"x_test.go", "package x\n\nfunc f() { t.Skip(\"one CPU\"); t.Skip(err); it.Skip() }\n", ""},
+		{"pipe/x.go", "package x\n\nfunc f() { d.Remove(ctx, name) }\n", "removals"},
+		{"channel/x.go", "package x\n\nfunc f() { r.obj.Space.Remove(context.Background(), r.obj.Name) }\n", "removals"},
+		{"pipe/x.go", "package x\n\nimport \"container/heap\"\n\nfunc f() { heap.Remove(h, i); o.Remove(); p.Remove(x) }\n", ""},
+		{"pipe/x_test.go", "package x\n\nfunc f() { d.Remove(ctx, name) }\n", ""},
+		{"cmd/shiplap/x.go", "package x\n\nfunc f() { d.Remove(ctx, name) }\n", ""},
+		{"domain.go", "package x\n\nfunc f() { d.space.Remove(ctx, name) }\n", ""},
 	} {
 		f, err := parse(tt.path, []byte(tt.src))
 		if err != nil {

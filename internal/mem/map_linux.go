@@ -13,6 +13,13 @@ import (
 // made sure that the file has that many bytes; if it shrinks later, accesses fault (see Guard).
 func Map(fd int, parts ...Part) (*Region, error) {
 	setupAsymmetric()
+	return mapParts(fd, unix.PROT_READ|unix.PROT_WRITE, parts)
+}
+
+// MapRead is Map for those who only look: a store faults.
+func MapRead(fd int, parts ...Part) (*Region, error) { return mapParts(fd, unix.PROT_READ, parts) }
+
+func mapParts(fd, prot int, parts []Part) (*Region, error) {
 	_, addr, err := checkParts(parts, os.Getpagesize())
 	if err != nil {
 		return nil, err
@@ -30,8 +37,7 @@ func Map(fd int, parts ...Part) (*Region, error) {
 			times = 2
 		}
 		for range times {
-			_, err := unix.MmapPtr(fd, off, unsafe.Pointer(&r.base[at]), uintptr(part.Len),
-				unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_FIXED)
+			_, err := unix.MmapPtr(fd, off, unsafe.Pointer(&r.base[at]), uintptr(part.Len), prot, unix.MAP_SHARED|unix.MAP_FIXED)
 			if err != nil {
 				return nil, errors.Join(fmt.Errorf("map %d bytes: %w", part.Len, err), unix.MunmapPtr(p, uintptr(addr)))
 			}

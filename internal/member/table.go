@@ -14,15 +14,16 @@ import (
 	"github.com/shiplap-ipc/shiplap/internal/segment"
 )
 
-// Table is this process's membership of a domain, shared by all that ask for it.
+// Table is this process's membership of a domain, shared by all that ask for it; or what a visitor sees of the members.
 type Table struct {
-	file   *segment.File
-	region *mem.Region
-	span   *mem.Span
-	slot   int
-	token  uint32
-	key    key
-	refs   int // guarded by joined
+	file     *segment.File
+	region   *mem.Region
+	span     *mem.Span
+	slot     int    // -1 of a visitor
+	token    uint32 // 0 of a visitor
+	key      key
+	refs     int  // guarded by joined
+	readOnly bool // a visitor without write access
 
 	gate    sync.RWMutex // read: in use; write: closing
 	claims  sync.Mutex   // claim locks are the open file's, so goroutines exclude each other by this
@@ -47,17 +48,17 @@ func Join(dir *segment.Dir) (*Table, error) {
 	for range turns {
 		f, err := openOrCreate(dir)
 		if err != nil {
-			return nil, err
+			return nil, beyondRepair(dir, err)
 		}
 		k := key{f.Dev, f.Ino}
 		if t := joined.m[k]; t != nil {
 			t.refs++
 			return t, f.Close()
 		}
-		t := &Table{file: f, key: k, refs: 1}
+		t := &Table{file: f, key: k, refs: 1, slot: -1}
 		if err := t.enter(); err != nil {
 			t.release()
-			return nil, err
+			return nil, beyondRepair(dir, err)
 		}
 		if dir.Leads(FileName, f) == segment.Gone { // the domain was deleted under our hands
 			t.release()
@@ -128,18 +129,11 @@ func create(dir *segment.Dir) error {
 }
 
 func (t *Table) enter() (err error) {
-	if err := checkTable(t.file); err != nil {
-		return err
-	}
-	if t.region, err = mem.Map(t.file.Fd(), mem.Part{Len: fileSize}); err != nil {
+	if err := t.load(mem.Map); err != nil {
 		return err
 	}
 	g := mem.Protect()
 	defer g.Recover(&err)
-	t.span = t.region.Span(0)
-	if err := checkHeader(t.file.Path(), t.span); err != nil {
-		return err
-	}
 	id := self()
 	for _, dead := range []bool{false, true} { // free slots first, then those of the dead
 		for slot := range Slots {
@@ -152,7 +146,8 @@ func (t *Table) enter() (err error) {
 			}
 		}
 	}
-	return fmt.Errorf("%w: the domain at %s has %d living members, which is the most it can hold", errs.ErrFull, t.file.Path(), Slots)
+	return fmt.Errorf("%w: the domain at %s has %d living members, which is the most it can hold; shiplap members shows who they are",
+		errs.ErrFull, t.file.Path(), Slots)
 }
 
 // claiming is called, if set, between the end of the old owner's tokens and the beginning of the new one's: tests look
@@ -185,6 +180,9 @@ func (t *Table) claim(slot int, id identity) (ok bool, err error) {
 func (t *Table) withClaim(slot int, f func() error) (ok bool, err error) {
 	t.claims.Lock()
 	defer t.claims.Unlock()
+	if err := t.mayWrite(); err != nil {
+		return false, err
+	}
 	at := int64(slotOff(slot))
 	if ok, err := t.file.LockExclusive(at+claimLock, 1); !ok || err != nil {
 		return false, err
@@ -233,14 +231,14 @@ func (t *Table) setState(slot int, state uint32) (err error) {
 	return nil
 }
 
-// Self is the token of this process.
+// Self is the token of this process; 0 if it only visits.
 func (t *Table) Self() uint32 { return t.token }
 
 // Dead reports that the owner of a token is gone for certain: its slot has another generation by now, the kernel has
 // dropped its lock, or its process was watched and seen to end (see Watch). The last tells the dead from their children,
 // which have their descriptors, hence their locks, between fork and exec.
 func (t *Table) Dead(token uint32) (dead bool) {
-	if token == t.token {
+	if token == t.token && t.slot >= 0 {
 		return false
 	}
 	if t.isProved(token) {
@@ -324,6 +322,9 @@ func (t *Table) Members() []Info {
 // LockNames takes the domain's name lock, which orders the removals of names. try again later if it
 // is not ok: another process is at it (or was stopped in the middle).
 func (t *Table) LockNames() (ok bool, err error) {
+	if err := t.mayWrite(); err != nil {
+		return false, err
+	}
 	if !t.names.TryLock() {
 		return false, nil
 	}
@@ -340,5 +341,5 @@ func (t *Table) UnlockNames() error {
 	return t.file.Unlock(nameLock, 1)
 }
 
-// Slot is the number of this process's slot.
-func (t *Table) Slot() int { return t.slot }
+// Slot is the number of this process's slot. A visitor has none: it gets 0, to which it can write nothing.
+func (t *Table) Slot() int { return max(t.slot, 0) }

@@ -16,7 +16,7 @@ type Info struct {
 	Size  int64
 	Users []uint32 // tokens of the members that have it open
 	*Header
-	Err error // why the header cannot be read; Header is nil then
+	Err error // why it cannot be opened; Header is nil if that is the reason
 }
 
 // Stat looks at one object without attaching to it.
@@ -25,13 +25,16 @@ func (s *Space) Stat(name string) (Info, error) {
 	if err != nil {
 		return Info{}, err
 	}
-	f, err := s.Dir.Open(file)
+	f, err := s.Dir.OpenRead(file)
 	if err != nil {
 		return Info{}, err
 	}
 	defer f.Close()
 	in := Info{Name: name, Size: f.Size}
 	in.Header, in.Err = readHeader(f)
+	if in.Err == nil && in.Kind != Store {
+		in.Err = f.Backed(f.Size)
+	}
 	in.Users, err = s.users(f)
 	return in, err
 }
@@ -96,7 +99,7 @@ func (s *Space) Locks(name string) (all []LockState, err error) {
 	if err != nil {
 		return nil, err
 	}
-	f, err := s.Dir.Open(file)
+	f, err := s.Dir.OpenRead(file)
 	if err != nil {
 		return nil, err
 	}
@@ -115,7 +118,7 @@ func (s *Space) Locks(name string) (all []LockState, err error) {
 	} else {
 		shared = false
 	}
-	r, err := mem.Map(f.Fd(), mem.Part{Len: (last + HeaderSize - 1) / HeaderSize * HeaderSize})
+	r, err := mem.MapRead(f.Fd(), mem.Part{Len: (last + HeaderSize - 1) / HeaderSize * HeaderSize})
 	if err != nil {
 		return nil, err
 	}

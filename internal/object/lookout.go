@@ -167,7 +167,7 @@ func (s *Space) lastTry() {
 // here says what is wrong if the domain's table of members is not ours any more. Creating and opening ask: the tokens of the
 // others would mean nothing to us, nor ours to them.
 func (s *Space) here() error {
-	if s.Table.In(s.Dir) == segment.Gone {
+	if !s.Visit && s.Table.In(s.Dir) == segment.Gone {
 		return s.deleted()
 	}
 	return nil

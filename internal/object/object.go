@@ -84,6 +84,9 @@ func (s *Space) Create(name string, spec Spec) (*Object, error) {
 }
 
 func (s *Space) create(name, file string, spec Spec) (*Object, error) {
+	if s.Visit {
+		return nil, s.onlyVisited()
+	}
 	var size int64
 	for _, p := range spec.Parts {
 		size += int64(p.Len)
@@ -193,7 +196,11 @@ func (o *Object) mapParts(parts []mem.Part) (err error) {
 	if size != o.Size {
 		return fmt.Errorf("%w: %d bytes for a %s that says %d", errs.ErrCorrupt, o.Size, o.Kind, size)
 	}
-	if o.Region, err = mem.Map(o.file.Fd(), parts...); err != nil {
+	as := mem.Map
+	if o.Space.Visit {
+		as = mem.MapRead
+	}
+	if o.Region, err = as(o.file.Fd(), parts...); err != nil {
 		return err
 	}
 	o.Ctl = o.Region.Span(0)
@@ -258,7 +265,11 @@ func (s *Space) open(name, file string, kind Kind, parts func(*Header) ([]mem.Pa
 	if err := s.here(); err != nil {
 		return nil, err
 	}
-	f, err := s.Dir.Open(file)
+	as := s.Dir.Open
+	if s.Visit {
+		as = s.Dir.OpenRead
+	}
+	f, err := as(file)
 	if err != nil {
 		return nil, err
 	}
@@ -267,21 +278,30 @@ func (s *Space) open(name, file string, kind Kind, parts func(*Header) ([]mem.Pa
 		o.unmap()
 		return nil, err
 	}
-	if err := o.attach(); err != nil {
-		return abandon(err)
+	if !s.Visit {
+		if err := o.attach(); err != nil {
+			return abandon(err)
+		}
 	}
 	if o.Header, err = readHeader(f); err != nil {
 		return abandon(err)
 	}
 	if o.State&Removed != 0 {
-		err := mark(f, o.Header)
-		if err == nil {
-			err = s.settle(f, file)
+		var err error
+		if !s.Visit {
+			if err = mark(f, o.Header); err == nil {
+				err = s.settle(f, file)
+			}
 		}
 		return abandon(errors.Join(fmt.Errorf("%w: it was being removed", errs.ErrNotExist), err))
 	}
 	if f.Deleted() {
 		return abandon(fmt.Errorf("%w: it was deleted just now", errs.ErrNotExist))
+	}
+	if o.Kind != Store { // that one has less, and looks itself
+		if err := f.Backed(f.Size); err != nil {
+			return abandon(err)
+		}
 	}
 	if kind != 0 && o.Kind != kind {
 		return abandon(fmt.Errorf("%w: %q is %s, not %s", errs.ErrIncompatible, name, o.Kind.withArticle(), kind.withArticle()))
@@ -293,7 +313,9 @@ func (s *Space) open(name, file string, kind Kind, parts func(*Header) ([]mem.Pa
 	if err := o.mapParts(p); err != nil {
 		return abandon(err)
 	}
-	s.opened(o)
+	if !s.Visit {
+		s.opened(o)
+	}
 	return o, nil
 }
 
@@ -314,6 +336,16 @@ func readHeader(f *segment.File) (*Header, error) {
 // none. Whoever dies in it leaves nothing to repair.
 func (o *Object) Reserve(off, n int64) error { return o.file.Reserve(off, n) }
 
+// Backed says errs.ErrCorrupt if less than the first n bytes of the file are set aside. Reading what is not would take memory that
+// nobody asked for, at a peer's choice.
+func (o *Object) Backed(n int64) error {
+	err := o.file.Backed(n)
+	if err != nil {
+		err = fmt.Errorf("%s %q: %w", o.Kind, o.Name, err)
+	}
+	return err
+}
+
 // Share keeps the object open until one more Close.
 func (o *Object) Share() { o.shares.Add(1) }
 
@@ -324,7 +356,7 @@ func (o *Object) Close() error {
 		return nil
 	}
 	var err error
-	if o.Flags&Ephemeral != 0 {
+	if o.Flags&Ephemeral != 0 && !o.Space.Visit {
 		err = o.removeIfLast()
 	}
 	o.Sess.Interrupt(errs.ErrClosed)
@@ -399,6 +431,9 @@ func OpenOrCreate[T any](open, create func() (T, error)) (T, error) {
 func (o *Object) Explain(err error) error {
 	if !errors.Is(err, errs.ErrCorrupt) {
 		return err
+	}
+	if o.Space.Visit { // a store into memory that is there to be read only
+		return fmt.Errorf("%s %q: %w", o.Kind, o.Name, o.Space.onlyVisited())
 	}
 	if now, yes := o.file.Truncated(); yes {
 		return fmt.Errorf("%s %q: %w: the file was truncated from %d to %d bytes", o.Kind, o.Name, err, o.Size, now)

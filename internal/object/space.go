@@ -12,12 +12,13 @@ import (
 )
 
 // Space is this process's place in a domain: its directory and its membership. It stays as long as
-// somebody retains it.
+// somebody retains it. A visitor has one as well, without being a member: it looks, removes and sweeps.
 type Space struct {
 	Dir   *segment.Dir
 	Table *member.Table
 	Name  string
 	Mode  wait.Mode // default of its handles
+	Visit bool
 
 	mu      sync.Mutex
 	refs    int
@@ -48,6 +49,25 @@ func enterOnce(base, name string, mode wait.Mode) (*Space, error) {
 		return nil, err
 	}
 	return &Space{Dir: dir, Table: table, Name: name, Mode: mode, refs: 1}, nil
+}
+
+// Visit opens the domain of that name below base without joining it; errs.ErrNotExist if it is not there.
+func Visit(base, name string) (*Space, error) {
+	dir, err := segment.OpenDir(base, name, false)
+	if err != nil {
+		return nil, err
+	}
+	table, err := member.Visit(dir)
+	if err != nil {
+		dir.Close()
+		return nil, err
+	}
+	return &Space{Dir: dir, Table: table, Name: name, Visit: true, refs: 1}, nil
+}
+
+// onlyVisited is the error of what only members can do.
+func (s *Space) onlyVisited() error {
+	return fmt.Errorf("%w: the domain at %s is only looked at here, without being a member; join it", errs.ErrUnsupported, s.Dir.Path())
 }
 
 // Retain keeps the space until one more Release; errs.ErrClosed when it is gone already.

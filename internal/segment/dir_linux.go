@@ -51,8 +51,7 @@ func OpenDir(base, domain string, create bool) (*Dir, error) {
 		unix.Close(fd)
 		return nil, &fs.PathError{Op: "statfs", Path: path, Err: err}
 	}
-	memory := sfs.Type == unix.TMPFS_MAGIC || sfs.Type == unix.RAMFS_MAGIC
-	return &Dir{path: path, fd: fd, dev: st.Dev, ino: st.Ino, memory: memory}, nil
+	return &Dir{path: path, fd: fd, dev: st.Dev, ino: st.Ino, memory: sfs.Type == unix.TMPFS_MAGIC}, nil
 }
 
 func remedy(err error) string {
@@ -93,7 +92,7 @@ func openSubdir(parent int, elem, path string, create bool) (int, error) {
 	}
 	if int(st.Uid) != os.Geteuid() {
 		unix.Close(fd)
-		return -1, fmt.Errorf("%w: it belongs to uid %d, this process is uid %d; its bytes cannot be trusted", &fs.PathError{Op: "open", Path: path, Err: fs.ErrPermission}, st.Uid, os.Geteuid())
+		return -1, fmt.Errorf("%w: it belongs to uid %d, this process is uid %d; its bytes cannot be trusted; set SHIPLAP_DIR to a directory of your own on a tmpfs, $XDG_RUNTIME_DIR say", &fs.PathError{Op: "open", Path: path, Err: fs.ErrPermission}, st.Uid, os.Geteuid())
 	}
 	if st.Mode&0o022 != 0 {
 		unix.Close(fd)

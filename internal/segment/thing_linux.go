@@ -97,7 +97,7 @@ func (d *Dir) RemoveThing(name string, t Thing) error {
 	case nil, unix.ENOENT:
 		return nil
 	case unix.ENOTEMPTY, unix.EEXIST:
-		return fmt.Errorf("%w; look what is in it, then: rm -r %s",
+		return fmt.Errorf("%w\nlook what is in it, then: rm -r %s",
 			&fs.PathError{Op: "remove directory", Path: path, Err: err}, ShellQuote(path))
 	default:
 		return &fs.PathError{Op: "remove", Path: path, Err: err}
@@ -141,6 +141,16 @@ func (d *Dir) Leads(name string, f *File) Presence {
 func (f *File) Deleted() bool {
 	var st unix.Stat_t
 	return unix.Fstat(f.fd, &st) == nil && st.Nlink == 0 && st.Ino == f.Ino && uint64(st.Dev) == f.Dev
+}
+
+// Backed says errs.ErrCorrupt if fewer than n bytes of the file are set aside. It can tell only on a tmpfs, which counts pages,
+// small or huge, in memory or swapped out; other file systems compress, or count later.
+func (f *File) Backed(n int64) error {
+	var st unix.Stat_t
+	if !f.dir.memory || unix.Fstat(f.fd, &st) != nil || st.Blocks*512 >= n {
+		return nil
+	}
+	return fmt.Errorf("%w: %s is sparse: %d bytes of it are set aside, where there should be %d", errs.ErrCorrupt, f.Path(), st.Blocks*512, n)
 }
 
 // Stamp changes with each change of the names in a directory.

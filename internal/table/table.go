@@ -73,6 +73,11 @@ func Init(s *mem.Span, geo Geometry, reserved int64) {
 	s.U64(offTop).Store(uint64(geo.heapAt() / Granule))
 }
 
+// Reserved is how many bytes of the file are set aside, by what the table says: all that its readers look at.
+func Reserved(s *mem.Span, geo Geometry) int64 {
+	return int64(min(max(s.U64(offReserved).Load(), uint64(geo.heapAt())), uint64(geo.Size)))
+}
+
 // Open views a table.
 func Open(c Config) *Table {
 	u := c.Span.U64
