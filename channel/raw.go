@@ -245,10 +245,10 @@ func (r *Raw) TryReceive(dst []byte) (msg []byte, err error) {
 		}
 		if err == errs.ErrEmpty {
 			if gone := r.peerGone(nil); gone != nil && r.in.Empty() {
-				return ended(gone)
+				err = gone
 			}
 		}
-		return err
+		return ended(err)
 	})
 	return msg, err
 }

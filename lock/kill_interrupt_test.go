@@ -15,7 +15,6 @@ import (
 type interruption struct {
 	op    operation // nil: the scene's
 	undo  func(v *world) error
-	close func(v *world) error // nil: the kind's
 	grabs []killtest.Grab
 	deaf  bool
 	skip  []string

@@ -44,14 +44,14 @@ func (d *disturbed) endVictim() error {
 		v.kill()
 		err = d.w.call("Await", t, func() error { return d.w.s.Interrupt.Await(t, d.state) })
 		if err != nil {
-			return errors.Join(fmt.Errorf("Await: %w", err), let())
+			return errors.Join(fmt.Errorf("the scene's Await: %w", err), let())
 		}
 		if err = let(); err != nil {
 			return err
 		}
 	}
 	if err := d.w.call("Check", t, func() error { return d.w.s.Check(t, d.state) }); err != nil {
-		return fmt.Errorf("Check: %w", err)
+		return fmt.Errorf("the scene's Check: %w", err)
 	}
 	return nil
 }

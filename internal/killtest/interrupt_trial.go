@@ -191,7 +191,7 @@ func (d *disturbed) disturb(stack *[]uintptr) (ended bool, err error) {
 		}
 		if f := d.w.s.Interrupt.Meanwhile; f != nil && d.letGo != nil {
 			if err := d.w.call("Meanwhile", d.t, func() error { return f(d.t, d.state) }); err != nil {
-				return false, fmt.Errorf("Meanwhile: %w", err)
+				return false, fmt.Errorf("the scene's Meanwhile: %w", err)
 			}
 		}
 		d.owed = true
@@ -283,7 +283,7 @@ func (d *disturbed) aftermath() error {
 	}
 	if in.Idle != nil {
 		if err := d.w.call("Idle", d.t, func() error { return in.Idle(d.t, d.state) }); err != nil {
-			return fmt.Errorf("Idle: %w", told(err))
+			return fmt.Errorf("the scene's Idle: %w", told(err))
 		}
 	}
 	if a, err = ask(orderLeave); err == nil {
@@ -297,7 +297,7 @@ func (d *disturbed) aftermath() error {
 		check = d.w.s.Check
 	}
 	if err := d.w.call("Check", d.t, func() error { return check(d.t, d.state) }); err != nil {
-		return fmt.Errorf("Check: %w", told(err))
+		return fmt.Errorf("the scene's Check: %w", told(err))
 	}
 	return nil
 }

@@ -111,7 +111,6 @@ type Run struct {
 	mu         sync.Mutex
 	tallies    map[string]*Tally
 	violations []Violation
-	current    *bout
 }
 
 const (

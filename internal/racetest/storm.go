@@ -69,9 +69,7 @@ func (s storm[H]) run(b *bout) error {
 	}
 	b.ledger.stop.Store(1)
 	for _, h := range crew {
-		if _, ok := b.answer(h, "to be quiet"); !ok {
-			continue
-		}
+		b.answer(h, "to be quiet") // what it does not answer is counted there
 	}
 	if s.judge != nil {
 		if err := s.judge(b); err != nil {

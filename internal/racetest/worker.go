@@ -12,7 +12,6 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -53,10 +52,8 @@ func Main() {
 type worker struct {
 	order
 	*ledger
-	in      *bufio.Scanner
-	rng     *rand.Rand // of the main goroutine
-	program string
-	claimed [maxHands]atomic.Bool
+	in  *bufio.Scanner
+	rng *rand.Rand // of the main goroutine
 
 	mu     sync.Mutex
 	closed uint64 // when the cycle began to close its handles

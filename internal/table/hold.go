@@ -25,7 +25,7 @@ func (s *stripe) acquire(ctx context.Context) error {
 	return s.acquired(ctx, recovered)
 }
 
-// tryAcquire is acquire if no living process has the lock. With a nil context it does not wait for
+// tryAcquire is acquire if no living process has the lock. With noWait it does not wait for
 // the heap's lock either: errHeapBusy.
 func (s *stripe) tryAcquire(ctx context.Context) (ok, recovered bool, err error) {
 	if ok, recovered = s.lock.TryLock(); !ok {
@@ -163,7 +163,7 @@ func (t *Table) tryAll(ctx context.Context, stand time.Duration) (missing *strip
 	}()
 	for ; n < len(t.stripes); n++ {
 		s := &t.stripes[n]
-		ok, _, err := s.tryAcquire(nil)
+		ok, _, err := s.tryAcquire(noWait)
 		if err == errHeapBusy || err == nil && !ok {
 			ok, err = s.standFor(ctx, stand)
 		}
@@ -206,12 +206,15 @@ func (t *Table) unlockFirst(n int) {
 	}
 }
 
+// noWait stands for a caller that does not wait for the heap's lock.
+var noWait context.Context
+
 // errHeapBusy: the heap's lock is held, and this caller does not wait for it.
 var errHeapBusy = errors.New("the heap is locked")
 
 // lockHeap takes the heap's lock and finishes what a dead holder left.
 func (s *stripe) lockHeap() error {
-	if s.ctx == nil {
+	if s.ctx == noWait {
 		if ok, _ := s.heapLock.TryLock(); !ok {
 			return errHeapBusy
 		}
@@ -252,7 +255,7 @@ func (t *Table) Settle() (did bool, err error) {
 		if !s.lock.Held() && !begun {
 			continue
 		}
-		ok, recovered, err := s.tryAcquire(nil)
+		ok, recovered, err := s.tryAcquire(noWait)
 		if ok {
 			s.unlock()
 		}

@@ -340,7 +340,7 @@ func (t *stripe) readLocked(ctx context.Context, slice time.Duration, read func(
 	if err != nil {
 		return !errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil, err
 	}
-	if err := t.acquired(nil, recovered); err != nil {
+	if err := t.acquired(noWait, recovered); err != nil {
 		return err != errHeapBusy, err
 	}
 	defer t.unlock()
