@@ -114,7 +114,7 @@ func TestEndings(t *testing.T) {
 		t.Error("no child had the lock")
 	}
 	for _, v := range res.Found {
-		if !strings.HasPrefix(v.Err.Error(), "Await: dead, and the lock is taken") {
+		if !strings.HasPrefix(v.Err.Error(), "the scene's Await: dead, and the lock is taken") {
 			t.Error(v)
 		}
 	}
