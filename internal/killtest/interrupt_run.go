@@ -7,8 +7,9 @@ import (
 	"time"
 )
 
-// RunInterrupts performs the Interrupt trials of the scenarios that have them. Where people wait it takes every fourth
-// scenario, other ones each day; where the campaign is what the run is for (see Thorough), all.
+// RunInterrupts performs the Interrupt trials of the scenarios that have them: all where the environment asks for a
+// campaign (SHIPLAP_KILL_BUDGET, _STRIDE or _FULL), which takes an hour over all packages; else, also in CI, every fourth
+// scenario, other ones each day.
 func RunInterrupts(t *testing.T, scenarios ...Scenario) {
 	n := 0
 	for _, s := range scenarios {
@@ -17,11 +18,11 @@ func RunInterrupts(t *testing.T, scenarios ...Scenario) {
 		}
 		n++
 		t.Run(s.Name, func(t *testing.T) {
-			if !Thorough() && (s.Interrupt.Slow || s.Interrupt.Waits) {
-				t.Skip("it takes seconds; set SHIPLAP_KILL_BUDGET or CI")
+			if !campaign() && (s.Interrupt.Slow || s.Interrupt.Waits) {
+				t.Skip("it takes seconds; set SHIPLAP_KILL_BUDGET")
 			}
-			if !Thorough() && n%interruptEvery != today()%interruptEvery {
-				t.Skip("not today's turn; set SHIPLAP_KILL_BUDGET or CI")
+			if !campaign() && n%interruptEvery != today()%interruptEvery {
+				t.Skip("not today's turn; set SHIPLAP_KILL_BUDGET")
 			}
 			Run(t, s, Options{Interrupt: true, Budget: interruptBudget()})
 		})
@@ -31,10 +32,20 @@ func RunInterrupts(t *testing.T, scenarios ...Scenario) {
 const interruptEvery = 4
 
 func interruptBudget() time.Duration {
-	if os.Getenv("CI") != "" {
+	if campaign() {
 		return time.Second
 	}
 	return 100 * time.Millisecond
+}
+
+// campaign reports that interruptions are what the run is for.
+func campaign() bool {
+	for _, name := range []string{"SHIPLAP_KILL_FULL", "SHIPLAP_KILL_STRIDE", "SHIPLAP_KILL_BUDGET"} {
+		if os.Getenv(name) != "" {
+			return true
+		}
+	}
+	return false
 }
 
 // Known fails the test for each name in a table of interruptions that no scenario has.
