@@ -510,7 +510,7 @@ func TestRing(t *testing.T) {
 			a.consumer(0)
 			return a
 		}},
-		{"full, consumer dies", Options{Deaths: 1, Mortal: 2, Watch: true, Edge: true, Switches: 1}, func() *aRing {
+		{"full, consumer dies", Options{Deaths: 1, Mortal: 2, Timeouts: 1, Switches: 1}, func() *aRing {
 			a := newRing(false, 0)
 			a.producer(true, 2001, 2002)
 			a.consumer(0)
@@ -555,7 +555,7 @@ func TestRing(t *testing.T) {
 			a.acker(0, false)
 			return a
 		}},
-		{"ack, consumer dies", Options{Deaths: 1, Mortal: 2, Watch: true, Window: true, Switches: 1}, func() *aRing {
+		{"ack, consumer dies", Options{Deaths: 1, Mortal: 2, Timeouts: 1, Switches: 1}, func() *aRing {
 			a := newRing(true, 0)
 			a.producer(true, 9, 10)
 			a.acker(0, false)

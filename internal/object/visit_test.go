@@ -41,9 +41,11 @@ func TestVisit(t *testing.T) {
 	if err := whole(p); err != nil {
 		t.Error(err)
 	}
-	err = p.Call(func() error { p.Ctl.U64(HeaderSize).Store(1); return nil })
-	if !errors.Is(err, errs.ErrUnsupported) || o.Ctl.U64(HeaderSize).Load() != 0 {
-		t.Errorf("a change: %v", err)
+	if !raceEnabled { // whose runtime a fault inside of an atomic operation ends
+		err = p.Call(func() error { p.Ctl.U64(HeaderSize).Store(1); return nil })
+		if !errors.Is(err, errs.ErrUnsupported) || o.Ctl.U64(HeaderSize).Load() != 0 {
+			t.Errorf("a change: %v", err)
+		}
 	}
 	if _, err := v.Create("n", spec(0)); !errors.Is(err, errs.ErrUnsupported) {
 		t.Errorf("%v", err)
