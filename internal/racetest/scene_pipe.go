@@ -92,7 +92,8 @@ func init() {
 			return waiting{dial, func() error { return nil }}, untilFull(dial)
 		},
 		ends: map[way][]error{
-			killed: {shiplap.ErrPeerGone}, forking: {shiplap.ErrPeerGone}, execed: {shiplap.ErrPeerGone}, left: {shiplap.ErrPeerGone},
+			killed: {shiplap.ErrPeerGone}, forking: {shiplap.ErrPeerGone}, execed: {shiplap.ErrPeerGone},
+			left:   {shiplap.ErrPeerGone, shiplap.ErrNotExist}, // the latter if it dials when all is over
 			gaveup: {context.Canceled}, wiped: {shiplap.ErrRemoved, shiplap.ErrPeerGone, shiplap.ErrNotExist},
 		},
 	})
