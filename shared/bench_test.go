@@ -59,6 +59,25 @@ func BenchmarkValue(b *testing.B) {
 	}
 }
 
+// BenchmarkLock takes the own lock of a small array, whose memory lingers, and of a large one.
+func BenchmarkLock(b *testing.B) {
+	d := domain(b)
+	for _, size := range []struct {
+		name string
+		n    int
+	}{{"small", 64}, {"large", 1 << 16}} {
+		a := array[int64](b, d, size.name, nil, size.n)
+		b.Run(size.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if a.Lock(bg) != nil || a.Unlock() != nil { // ok would cost more than they do
+					b.Fatal("not locked, or not unlocked")
+				}
+			}
+		})
+	}
+}
+
 // BenchmarkArray compares, in one run, sums over a Go slice, over the array in place, and by other ways in.
 func BenchmarkArray(b *testing.B) {
 	const n = 1 << 16

@@ -111,36 +111,48 @@ func (m *Mutex) closed() bool { return m.bars.Load()&barClosed != 0 }
 // Lock takes the lock. errs.ErrOwnerDied means that it is held, too, and that what it protects may be half
 // changed: see Repaired. With any other error it is not held.
 func (m *Mutex) Lock(ctx context.Context) (err error) {
+	inside := false // of the gate, without a hold yet
 	g := mem.Protect()
 	defer func() { // spelt out: this is hot
 		if g.End(); !g.Done {
 			m.caught(&g, recover(), &err)
 		}
+		if inside {
+			m.obj.Gate.Leave()
+		}
 	}()
-	if m.bars.Load() == 0 && m.lock.Fast() {
+	switch bars := m.bars.Load(); {
+	case bars == 0 && m.lock.Fast():
 		if m.damaged.Load()|m.bars.Load() == 0 {
 			m.light.StoreRelease(held)
 		} else {
-			err = m.slow(ctx, true)
+			err = m.late()
 		}
-	} else {
-		err = m.slow(ctx, false)
+	case bars&barClosed == 0 && m.obj.Gate.Enter():
+		inside = true
+		var recovered bool
+		if bars == 0 || !m.lock.Fast() {
+			recovered, err = m.lock.Lock(ctx)
+		}
+		if err == nil {
+			err = m.hold(recovered)
+			inside = false
+		} else {
+			err = m.obj.Wrap(err)
+		}
+	default:
+		err = m.obj.Wrap(errs.ErrClosed)
 	}
 	g.Done = true
 	return err
 }
 
-func (m *Mutex) enter() bool { return !m.closed() && m.obj.Gate.Enter() }
-
-// slow takes the lock, unless it has it, and makes a gated hold of it. A lock that was taken without the gate, of a
-// handle that was closed meanwhile, is given up. If the process has left the domain since, others may have replaced its
-// token.
-func (m *Mutex) slow(ctx context.Context, has bool) (err error) {
+// late makes a gated hold of a lock that was taken without the gate; of a handle that was closed meanwhile, it gives
+// the lock up. If the process has left the domain since, others may have replaced its token.
+func (m *Mutex) late() (err error) {
 	if !m.enter() {
-		if has {
-			m.lock.Unlock()
-			m.free()
-		}
+		m.lock.Unlock()
+		_ = m.unlocked(true)
 		return m.obj.Wrap(errs.ErrClosed)
 	}
 	began := false
@@ -149,16 +161,12 @@ func (m *Mutex) slow(ctx context.Context, has bool) (err error) {
 			m.obj.Gate.Leave()
 		}
 	}()
-	recovered := false
-	if !has {
-		if recovered, err = m.lock.Lock(ctx); err != nil {
-			return m.obj.Wrap(err)
-		}
-	}
-	err = m.hold(recovered)
+	err = m.hold(false)
 	began = true
 	return err
 }
+
+func (m *Mutex) enter() bool { return !m.closed() && m.obj.Gate.Enter() }
 
 // TryLock is Lock without waiting: errs.ErrBusy when somebody else, dead ones excepted, has it.
 func (m *Mutex) TryLock() error {

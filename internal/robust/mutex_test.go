@@ -202,7 +202,7 @@ func TestLate(t *testing.T) {
 			if gone(s) {
 				t.Fatal("the process left the domain with the lock")
 			}
-			is(t, m.slow(bg, true), errs.ErrClosed)
+			is(t, m.late(), errs.ErrClosed)
 			if m.lock.Held() || m.Held() {
 				t.Error("still held")
 			}
