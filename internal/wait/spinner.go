@@ -29,6 +29,7 @@ const (
 	spinLeast  = 3 * time.Microsecond
 	spinLong   = 10 * time.Millisecond // mode Spin
 	eager      = 16                    // polls before the first pause hint
+	clockEvery = 64                    // polls between two looks at the clock, in mode Spin
 	glances    = 300
 	tryFirst   = 8
 	trySeldom  = 1024
@@ -60,6 +61,7 @@ func (s *Spinner) SetMode(m Mode) {
 type Poll struct {
 	s        *Spinner
 	i, limit int32
+	end      time.Duration // in mode Spin, from the first look at the clock on
 }
 
 // Glance polls a word that another process is about to set, without a pause and for less than a
@@ -81,9 +83,9 @@ func (s *Spinner) Start() Poll {
 	l := spinLimits()
 	switch s.mode {
 	case Sleep:
-		return Poll{s, 0, 0}
+		return Poll{s: s}
 	case Spin:
-		return Poll{s, 0, l.long + eager}
+		return Poll{s: s, limit: l.long + eager}
 	}
 	n := s.budget.Load()
 	if n == 0 && l.most > 0 {
@@ -95,7 +97,7 @@ func (s *Spinner) Start() Poll {
 	if n > 0 {
 		n += eager
 	}
-	return Poll{s, 0, n}
+	return Poll{s: s, limit: n}
 }
 
 // Next spends a moment; false says that it is time to sleep.
@@ -106,8 +108,24 @@ func (p *Poll) Next() bool {
 	}
 	if p.i++; p.i > eager {
 		mem.Pause(1)
+		if p.i%clockEvery == 0 && p.s.mode == Spin && p.late() {
+			p.limit = p.i
+		}
 	}
 	return true
+}
+
+// late reports that the time of a long poll is over. The count of pauses does not say it: a virtual machine may be
+// taken off its processor for pausing much, a process for using it up.
+func (p *Poll) late() bool {
+	if mem.IsReproducible() {
+		return false
+	}
+	now := Now()
+	if p.end == 0 {
+		p.end = now + spinLong
+	}
+	return now >= p.end
 }
 
 // Poll polls until ready or until it is time to sleep, which false says.

@@ -252,8 +252,14 @@ func TestSpinner(t *testing.T) {
 		t.Skip("one CPU: nobody spins")
 	}
 	first := polls(&s)
-	if n := polls(&spin); n <= first || polls(&spin) != n {
-		t.Errorf("mode spin polls %d times, adaptive %d", n, first)
+	if n := polls(&spin); n <= first || n > int(l.long)+eager {
+		t.Errorf("mode spin polls %d times, adaptive %d, want at most %d", n, first, l.long+eager)
+	}
+	late := spin.Start() // as after having been off the processor for long
+	for late.end = 1; late.Next(); {
+	}
+	if late.i > clockEvery {
+		t.Errorf("mode spin goes on for %d polls after its time", late.i)
 	}
 	// Failures halve it, down to nothing but rare tries.
 	for range 40 {
