@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"time"
 
@@ -109,6 +110,28 @@ func (b *bout) within(what string, f func(ctx context.Context) error) error {
 	return err
 }
 
+// hears waits for what a worker has to say within so many bounds. It is false if the worker has ended, or if
+// that is overdue.
+func (b *bout) hears(h *hire, bounds int) (line string, ok bool) {
+	for begin := time.Now(); ; {
+		line, ok = h.says(b.Bound)
+		if ok || !h.living() || time.Since(begin) >= time.Duration(bounds)*b.bound() {
+			return line, ok
+		}
+	}
+}
+
+// crowd is how many threads for each processor make a machine on which everybody waits for its turn.
+const crowd = 4
+
+// bound is what no call may exceed now. Where many threads share a processor, a process may not run for seconds.
+func (b *bout) bound() time.Duration {
+	if runnable() > crowd*runtime.NumCPU() {
+		return 6 * b.Bound
+	}
+	return b.Bound
+}
+
 // lateBy says for how long the operation of a slot has been late.
 type lateBy struct {
 	op    op
@@ -140,6 +163,7 @@ func (b *bout) patrol() {
 		b.mu.Lock()
 		all := b.hires
 		b.mu.Unlock()
+		bound := b.bound()
 		for _, h := range all {
 			h.mu.Lock()
 			skip := h.over || h.quit || h.stopped
@@ -152,7 +176,7 @@ func (b *bout) patrol() {
 				s := b.ledger.slot(h.n, exec, i)
 				l := lateBy{op(s.op.Load()), s.since.Load(), s.turns.Load()}
 				p := place{h.n, exec, i}
-				if l.op == opNone || l.since == never || l.since+uint64(b.Bound) > now() {
+				if l.op == opNone || l.since == never || l.since+uint64(bound) > now() {
 					delete(late, p)
 					delete(firstSeen, p)
 					continue

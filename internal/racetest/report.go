@@ -10,6 +10,7 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -226,10 +227,24 @@ func (r *Run) Tallies() (all []Tally) {
 
 // Load is the load of the machine, as the kernel says it.
 func Load() string {
-	b, err := os.ReadFile("/proc/loadavg")
-	if err != nil {
+	f := loadavg()
+	if len(f) == 0 {
 		return "unknown"
 	}
-	f := strings.Fields(string(b))
 	return strings.Join(f[:min(3, len(f))], " ")
+}
+
+// runnable is how many threads of the machine run or want to, at this moment.
+func runnable() int {
+	if f := loadavg(); len(f) > 3 {
+		now, _, _ := strings.Cut(f[3], "/")
+		n, _ := strconv.Atoi(now)
+		return n
+	}
+	return 0
+}
+
+func loadavg() []string {
+	b, _ := os.ReadFile("/proc/loadavg")
+	return strings.Fields(string(b))
 }

@@ -86,10 +86,11 @@ func (s storm[H]) run(b *bout) error {
 
 // answer waits for what a worker has to say by now.
 func (b *bout) answer(h *hire, to string) (string, bool) {
-	patience := 3 * b.Bound
-	line, ok := h.says(patience)
+	begin := time.Now()
+	line, ok := b.hears(h, 3)
 	if !ok && h.living() {
-		b.violation("hang", fmt.Sprintf("process %d was told %s, and is not after %v", h.n, to, patience), h.dump())
+		waited := time.Since(begin).Round(time.Second)
+		b.violation("hang", fmt.Sprintf("process %d was told %s, and is not after %v", h.n, to, waited), h.dump())
 	}
 	return line, ok
 }

@@ -189,10 +189,10 @@ func (v vigil) round(b *bout, w way, waiter *hire, domain, name string) (err err
 		waiter.tell(string(w))
 	}
 	b.count("waits", 1)
-	line, ok := waiter.says(b.Bound)
+	line, ok := b.hears(waiter, 1)
 	if !ok {
 		if waiter.living() {
-			text := fmt.Sprintf("%s: not told within %v", w, b.Bound)
+			text := fmt.Sprintf("%s: not told within %v", w, time.Duration(now()-begin).Round(time.Second))
 			b.violation("hang", text, waiter.dump())
 		}
 		return errOver
