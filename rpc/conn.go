@@ -31,7 +31,7 @@ type conn struct {
 
 	mu       sync.Mutex
 	calls    map[uint64]*served // those that wait, or run elsewhere
-	finished bool
+	finished atomic.Bool        // set under mu
 }
 
 // bound is a method as a client wants it called.
@@ -90,7 +90,7 @@ func (c *conn) read() {
 func (c *conn) shut() {
 	_ = c.end.Close()
 	c.mu.Lock()
-	c.finished = true
+	c.finished.Store(true) // before the look at inline
 	calls := make([]*served, 0, len(c.calls)+1)
 	for _, sc := range c.calls {
 		calls = append(calls, sc)
@@ -240,7 +240,7 @@ func (c *conn) removePart(sc *served) {
 func (c *conn) register(sc *served) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.finished {
+	if c.finished.Load() {
 		return errs.ErrClosed
 	}
 	if c.calls[sc.id] != nil {
@@ -284,6 +284,9 @@ func (c *conn) start(sc *served, own bool) (relieved bool, err error) {
 func (c *conn) startHere(sc *served) (relieved bool, err error) {
 	sc.turn = c.turn.Load() + 1
 	c.inline.Store(sc)
+	if c.finished.Load() { // the connection ended just now, and whoever ended it saw no call here
+		sc.end(context.Canceled)
+	}
 	c.turn.Store(sc.turn)
 	c.s.watch()
 	if sc.bound.m.measured() {

@@ -62,8 +62,10 @@ func Serve(ctx context.Context, d *shiplap.Domain, service string, opt *Options)
 		return fail(err)
 	}
 	s.wg.Add(1)
-	go s.accept()
+	s.mu.Lock() // Close, which may run already, needs stop
 	s.stop = context.AfterFunc(ctx, func() { _ = s.Close() })
+	s.mu.Unlock()
+	go s.accept()
 	return s, nil
 }
 

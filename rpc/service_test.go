@@ -606,3 +606,23 @@ func TestSlowFunction(t *testing.T) {
 		call[struct{}, int64](t, c, "count", struct{}{})
 	}
 }
+
+// A context that ends while Serve runs closes the service, or is the error.
+func TestContextEndsDuringServe(t *testing.T) {
+	d := domain(t)
+	for range 200 {
+		ctx, cancel := context.WithCancel(bg)
+		go cancel()
+		s, err := rpc.Serve(ctx, d, "s", nil)
+		if err != nil {
+			is(t, "serve", err, context.Canceled)
+			continue
+		}
+		select {
+		case <-s.Done():
+		case <-soon(t).Done():
+			t.Fatal("the service goes on after the end of its context")
+		}
+		is(t, "close", s.Close(), shiplap.ErrClosed)
+	}
+}
