@@ -260,7 +260,7 @@ func (c *Client) deliver(f frame) error {
 	p := c.slots[slot]
 	switch {
 	case p.orphan:
-	case f.more || p.payload != nil:
+	case f.more || p.payload != nil || len(f.payload) > c.opt.MaxMessage:
 		if p.tooLong = p.tooLong || len(p.payload)+len(f.payload) > c.opt.MaxMessage; p.tooLong {
 			p.payload, p.buf = []byte{}, nil
 		} else {

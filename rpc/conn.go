@@ -52,7 +52,10 @@ type served struct {
 	tooLong bool   // while it is assembled
 }
 
-const mostPartial = 16 // times MaxMessage: bytes of messages that are not complete
+const (
+	mostPartial = 16      // times MaxMessage: bytes of messages that are not complete
+	mostParts   = 1 << 16 // such messages
+)
 
 var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
@@ -202,11 +205,17 @@ func (c *conn) takeCall(f frame) (relieved bool, err error) {
 			sc.deadline = time.Now().Add(time.Duration(min(f.arg, 1<<62)))
 		}
 		if !f.more {
+			if len(f.payload) > c.s.opt.MaxMessage {
+				return false, c.failTooLong(sc)
+			}
 			sc.payload = f.payload
 			return c.start(sc, false)
 		}
 		if c.parts == nil {
 			c.parts = map[uint64]*served{}
+		}
+		if len(c.parts) == mostParts {
+			return false, fmt.Errorf("%w: a client has begun %d calls and completed none of them", errs.ErrFull, mostParts)
 		}
 		c.parts[f.id] = sc
 	}
@@ -216,9 +225,14 @@ func (c *conn) takeCall(f frame) (relieved bool, err error) {
 	}
 	c.removePart(sc)
 	if sc.tooLong {
-		return false, c.fail(sc, fmt.Errorf("%w: the request has more than %d bytes, or too many long ones are under way", errs.ErrTooLarge, c.s.opt.MaxMessage))
+		return false, c.failTooLong(sc)
 	}
 	return c.start(sc, true)
+}
+
+func (c *conn) failTooLong(sc *served) error {
+	return c.fail(sc, fmt.Errorf("%w: the request has more than %d bytes, or too many long ones are under way",
+		errs.ErrTooLarge, c.s.opt.MaxMessage))
 }
 
 // assemble adds a piece of a message.
