@@ -38,6 +38,16 @@ func (k Kind) String() string {
 	return fmt.Sprintf("kind %d", uint32(k))
 }
 
+// held reports whether users of such an object hold locks of it, which outlast the handle. The name must stay as long as
+// one does, or others would make an object anew, and hold its lock as well.
+func (k Kind) held() bool {
+	switch k {
+	case Mutex, RWMutex, Semaphore, Value, Array, Store:
+		return true
+	}
+	return false
+}
+
 // withArticle is the kind with "a" or "an" in front.
 func (k Kind) withArticle() string {
 	if s := k.String(); strings.ContainsRune("aeiou", rune(s[0])) {

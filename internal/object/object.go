@@ -350,13 +350,14 @@ func (o *Object) Backed(n int64) error {
 func (o *Object) Share() { o.shares.Add(1) }
 
 // Close gives up one share. With the last one, blocked calls end with errs.ErrClosed, and the memory
-// goes when nobody is inside; if the object was to go with its users and we were the last, it does.
+// goes when nobody is inside. If the object was to go with its users and we were the last, it does: at once, or, if
+// locks of its kind may be held through closed handles, when the last of those inside is out.
 func (o *Object) Close() error {
 	if o.shares.Add(-1) != 0 { // others have it open, or it was closed before
 		return nil
 	}
 	var err error
-	if o.Flags&Ephemeral != 0 && !o.Space.Visit {
+	if o.ephemeral() && !o.Kind.held() {
 		err = o.removeIfLast()
 	}
 	o.Sess.Interrupt(errs.ErrClosed)
@@ -364,9 +365,14 @@ func (o *Object) Close() error {
 	return err
 }
 
+func (o *Object) ephemeral() bool { return o.Flags&Ephemeral != 0 && !o.Space.Visit }
+
 // leave runs when the object is closed and nobody is inside. Only now may the membership end: until
 // then our token may stand in a lock.
 func (o *Object) leave() {
+	if o.ephemeral() && o.Kind.held() {
+		_ = o.removeIfLast() // there is nobody to tell; a sweep looks again
+	}
 	o.Space.closed(o)
 	o.unmap()
 	_ = o.Space.Release() // there is nobody to tell
