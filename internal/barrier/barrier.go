@@ -94,8 +94,14 @@ func dead(t *holders.Table, v uint64) bool {
 		func(n uint32) bool { return int16(uint16(n)-roundOf(v)) < 0 })
 }
 
-// enter notes a goroutine of this process in the round of v, leave takes it away.
+// enter notes a goroutine of this process in the round of v, leave takes it away. If the one who had our slot before died
+// in the round, its entry is the only thing that says so: the round is broken before the entry is ours.
 func (b *Barrier) enter(v uint64) {
+	if n := b.table.Left(); n>>16 != 0 {
+		if now := b.round.Load(); uint16(n) == roundOf(now) {
+			b.breakRound(now)
+		}
+	}
 	b.table.Update(func(n uint32) uint32 {
 		switch ahead := int16(uint16(n) - roundOf(v)); {
 		case ahead > 0 && n>>16 != 0:

@@ -103,6 +103,16 @@ func (t *Table) Update(f func(n uint32) uint32) (now uint32) {
 	}
 }
 
+// Left is the number in the own entry if it was left by one who had the slot before us, and is gone; Add and Update
+// forget it.
+func (t *Table) Left() uint32 {
+	e := split(t.own.Load())
+	if e.Token == t.me {
+		return 0
+	}
+	return e.Number
+}
+
 // mark says that the slot is in use, before its entry is.
 func (t *Table) mark() {
 	w := t.bits.U64(t.bitsAt + t.slot/64*8)
