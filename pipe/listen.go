@@ -58,8 +58,13 @@ func Listen(d *shiplap.Domain, name string, opt *Options) (*Listener, error) {
 			if ok, _ := l.ring.ConsumerLock.TryLock(); !ok {
 				return fmt.Errorf("%w: another process listens there", errs.ErrExist)
 			}
-			l.ring.ConsumerLock.MarkSince()
-			return l.c.Resume(l.ring)
+			return l.ring.ConsumerLock.Keep(func() error {
+				if err := l.c.Resume(l.ring); err != nil {
+					return err
+				}
+				l.ring.ConsumerLock.MarkSince()
+				return nil
+			})
 		})
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("listen at %q: %w", name, o.Explain(err)), o.Close())

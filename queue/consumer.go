@@ -41,12 +41,13 @@ func (q *Raw) Consumer(ctx context.Context) (*RawConsumer, error) {
 		if _, err := q.ring.ConsumerLock.Lock(ctx); err != nil {
 			return err
 		}
-		if err := c.c.Resume(c.ring); err != nil {
-			q.ring.ConsumerLock.Unlock()
-			return err
-		}
-		c.ring.ConsumerLock.MarkSince()
-		return nil
+		return q.ring.ConsumerLock.Keep(func() error {
+			if err := c.c.Resume(c.ring); err != nil {
+				return err
+			}
+			c.ring.ConsumerLock.MarkSince()
+			return nil
+		})
 	})
 	if err != nil {
 		q.obj.Gate.Leave()

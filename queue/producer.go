@@ -35,12 +35,13 @@ func (q *Raw) Producer(ctx context.Context) (*RawProducer, error) {
 		if _, err := q.ring.ProducerLock.Lock(ctx); err != nil {
 			return err
 		}
-		if err := p.p.Resume(p.ring); err != nil {
-			q.ring.ProducerLock.Unlock()
-			return err
-		}
-		p.ring.ProducerLock.MarkSince()
-		return nil
+		return q.ring.ProducerLock.Keep(func() error {
+			if err := p.p.Resume(p.ring); err != nil {
+				return err
+			}
+			p.ring.ProducerLock.MarkSince()
+			return nil
+		})
 	})
 	if err != nil {
 		q.obj.Gate.Leave()

@@ -35,12 +35,13 @@ func (t *Raw) Publisher(ctx context.Context) (*RawPublisher, error) {
 		if _, err := t.feed.Lock.Lock(ctx); err != nil {
 			return err
 		}
-		if err := p.p.Resume(p.feed); err != nil {
-			t.feed.Lock.Unlock()
-			return err
-		}
-		p.feed.Lock.MarkSince()
-		return nil
+		return t.feed.Lock.Keep(func() error {
+			if err := p.p.Resume(p.feed); err != nil {
+				return err
+			}
+			p.feed.Lock.MarkSince()
+			return nil
+		})
 	})
 	if err != nil {
 		t.obj.Gate.Leave()

@@ -237,6 +237,12 @@ func (r *Ring) over() bool {
 	return s&Removed != 0 || s&Closed != 0 && r.busy.Load() == 0
 }
 
+func (r *Ring) resumeUnlock() error {
+	defer r.ProducerLock.Unlock()
+	var p Producer
+	return p.Resume(r)
+}
+
 // Drained says why an empty ring will stay so, nil while it may not: it was removed, or it was closed
 // and no producer that had not noticed yet has put anything at pos, which is the tail.
 func (r *Ring) Drained(pos uint64) error {
@@ -255,10 +261,7 @@ func (r *Ring) Drained(pos uint64) error {
 			mem.Pause(100)
 			return nil // alive and about to commit or to give up
 		}
-		var p Producer
-		err := p.Resume(r) // its owner died: this clears busy
-		r.ProducerLock.Unlock()
-		if err != nil {
+		if err := r.resumeUnlock(); err != nil { // its owner died: this clears busy
 			return err
 		}
 	}

@@ -126,33 +126,41 @@ func (l *Lock) Lock(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	writes := false
+	defer l.giveBack(&writes)
 	if recovered {
 		l.recover()
 	}
 	err = l.table.Wait(ctx, l.sess, l.drained, func(t *holders.Table) (bool, error) { return !t.Living(), nil })
-	if err != nil {
-		l.writer.Unlock()
-		return err
+	if err == nil {
+		writes = true
+		l.begin()
 	}
-	l.begin()
-	return nil
+	return err
+}
+
+// giveBack gives the writers' lock back unless its holder writes. It is deferred, for the memory of the table may fault:
+// others would wait for a living process that does not write.
+func (l *Lock) giveBack(writes *bool) {
+	if !*writes {
+		l.writer.Unlock()
+	}
 }
 
 // TryLock is Lock without waiting.
-func (l *Lock) TryLock() bool {
+func (l *Lock) TryLock() (writes bool) {
 	ok, recovered := l.writer.TryLock()
 	if !ok {
 		return false
 	}
+	defer l.giveBack(&writes)
 	if recovered {
 		l.recover()
 	}
-	if l.table.Living() {
-		l.writer.Unlock()
-		return false
+	if writes = !l.table.Living(); writes {
+		l.begin()
 	}
-	l.begin()
-	return true
+	return writes
 }
 
 func (l *Lock) begin() {

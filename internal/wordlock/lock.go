@@ -101,6 +101,20 @@ func (l *Lock) unlockSlow() bool {
 	}
 }
 
+// Keep runs f with the lock in hand. Unless f succeeds the lock is given back, also when the memory faults: nobody is to
+// wait for a living process that has nothing to do with the lock.
+func (l *Lock) Keep(f func() error) error {
+	kept := false
+	defer func() {
+		if !kept {
+			l.Unlock()
+		}
+	}()
+	err := f()
+	kept = err == nil
+	return err
+}
+
 func (l *Lock) wakeOne() { wait.Wake(l.word, 1) }
 
 // Mine reports whether this process holds the lock.
