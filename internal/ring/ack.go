@@ -240,10 +240,10 @@ func (r *Ring) leaseUnlock(w *leaseWait) (Lease, error) {
 	if _, err := l.reclaim(); err != nil {
 		return ls, err
 	}
-	if l.head == l.cursor { // nobody has anything: then the end of a closed ring is final
-		if err := r.Drained(l.cursor); err != nil {
-			return ls, err
-		}
+	// If nobody has anything, the end of a closed ring is final. If somebody has, Drained repairs what a dead producer left:
+	// those who wait do not sleep before that (see stuck).
+	if err := r.Drained(l.cursor); err != nil {
+		return ls, err
 	}
 	return ls, errs.ErrEmpty
 }

@@ -183,3 +183,32 @@ func TestWaitsAreCancelled(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A producer died in the middle of a put into a closed ring, while a living process holds a record: who waits for that
+// record repairs what the dead one left, and sleeps. It does not ask again and again.
+func TestLeaseSleepsBesideDeadProducer(t *testing.T) {
+	w := newWorld(MinArea, true)
+	must(t, w.open(1).TryPut([]byte("work")))
+	holder := w.open(7)
+	ls, err := holder.TryLease()
+	must(t, err)
+	dead := w.open(9)
+	if ok, _ := dead.ProducerLock.TryLock(); !ok {
+		t.Fatal("the producer lock is taken")
+	}
+	dead.busy.Store(1)
+	w.dead.Store(uint32(9), true)
+	r := w.open(8)
+	r.Close()
+	ctx, cancel := context.WithCancel(bg)
+	done := begun(func() error {
+		_, err := r.Lease(ctx)
+		return err
+	})
+	defer cancel()
+	asleep(t, 1)
+	must(t, holder.Settle(ls, true))
+	if err := ended(t, "the wait for the last record", done); err != errs.ErrClosed {
+		t.Error(err)
+	}
+}
