@@ -15,16 +15,16 @@ import (
 // files. Nobody marked such an object as removed, so its users would go on, beside those of a new object of that
 // name. The lookout marks it; then the state word says so to everybody, by the one way that a removal has.
 //
-// What it asks are levels: does the name still lead to the very file, is the table of members still ours? The times of the
-// directory are a hint, which spares it the question for each object while no name changes. There is one
-// lookout a space, which looks only while objects are open.
+// What it asks are levels: does the name still lead to the very file, is the table of members still ours, does the directory
+// lie where it did? The times of the directory are a hint, which spares it the question for each object while no name
+// changes. There is one lookout a space, which looks only while objects are open.
 type lookout struct {
 	// Guarded by Space.mu.
 	open  map[*Object]bool // true: its name is known to be gone
 	left  []string         // files of marked objects that could not be unlinked at once
 	timer *time.Timer
 	stamp segment.Stamp
-	lost  bool // the table of members is not ours any more
+	lost  bool // the domain: see Space.gone
 }
 
 // lookEvery is how often the lookout looks. Promised is a second, for waits; a look takes some microseconds.
@@ -129,11 +129,12 @@ func (s *Space) suspects() (all []*Object) {
 	}
 	l := &s.lookout
 	now, err := s.Dir.Stamp()
-	if err == nil && l.stamp.Same(now) {
+	moved := !l.lost && s.Dir.Stands() == segment.Gone // which the times do not tell if it lies in what was moved
+	if err == nil && l.stamp.Same(now) && !moved {
 		return nil
 	}
 	l.stamp = now
-	l.lost = l.lost || s.Table.In(s.Dir) == segment.Gone
+	l.lost = l.lost || moved || s.Table.In(s.Dir) == segment.Gone
 	for o, known := range l.open {
 		if !known {
 			all = append(all, o)
@@ -164,13 +165,19 @@ func (s *Space) lastTry() {
 	}
 }
 
-// here says what is wrong if the domain's table of members is not ours any more. Creating and opening ask: the tokens of the
+// here says what is wrong if the domain is not where others join it. Creating and opening ask: the tokens of the
 // others would mean nothing to us, nor ours to them.
 func (s *Space) here() error {
-	if !s.Visit && s.Table.In(s.Dir) == segment.Gone {
+	if !s.Visit && s.gone() {
 		return s.deleted()
 	}
 	return nil
+}
+
+// gone reports that those who join the domain from now on get another one: the table of members is not ours any more, or
+// the whole directory was moved.
+func (s *Space) gone() bool {
+	return s.Table.In(s.Dir) == segment.Gone || s.Dir.Stands() == segment.Gone
 }
 
 // noteLoss notes that the object was not removed: its file was deleted.
@@ -203,7 +210,8 @@ func (o *Object) Verify() error {
 func (o *Object) removed() error {
 	switch {
 	case o.lost.Load():
-		return fmt.Errorf("%s %q: %w: its file %s was deleted under this process; next: close it, and open or create it again",
+		return fmt.Errorf("%s %q: %w: its file %s was deleted or moved under this process; "+
+			"next: close it, and open or create it again",
 			o.Kind, o.Name, errs.ErrRemoved, o.file.Path())
 	case o.Space.here() != nil:
 		return fmt.Errorf("%s %q: %w", o.Kind, o.Name, o.Space.here())

@@ -3,6 +3,7 @@ package object
 import (
 	"errors"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -13,11 +14,17 @@ import (
 // Files are deleted under a process, in each way that there is: its handles say so soon, without anybody's call.
 func TestDeleted(t *testing.T) {
 	for how, remove := range map[string]func(dir string) error{
-		"file":     func(dir string) error { return os.Remove(dir + "/a") },
-		"replaced": func(dir string) error { return os.Rename(dir+"/b", dir+"/a") },
-		"moved":    func(dir string) error { return os.Rename(dir+"/a", dir+"/c") },
-		"all":      os.RemoveAll,
-		"members":  func(dir string) error { return os.Remove(dir + "/#members") },
+		"file":      func(dir string) error { return os.Remove(dir + "/a") },
+		"replaced":  func(dir string) error { return os.Rename(dir+"/b", dir+"/a") },
+		"moved":     func(dir string) error { return os.Rename(dir+"/a", dir+"/c") },
+		"all":       os.RemoveAll,
+		"all moved": func(dir string) error { return os.Rename(dir, dir+"-away") },
+		"all moved with its parents": func(dir string) error { // a name of its own there, or the same one
+			user := filepath.Dir(filepath.Dir(dir))
+			base, name := filepath.Split(user)
+			return errors.Join(os.Mkdir(base+"away", 0o700), os.Rename(user, filepath.Join(base, "away", name)))
+		},
+		"members": func(dir string) error { return os.Remove(dir + "/#members") },
 		"members replaced": func(dir string) error {
 			b, err := os.ReadFile(dir + "/#members")
 			return errors.Join(err, os.WriteFile(dir+"/new", b, 0o600), os.Rename(dir+"/new", dir+"/#members"))
@@ -43,7 +50,7 @@ func TestDeleted(t *testing.T) {
 			if _, err := lockOf(o).Lock(bg); !errors.Is(err, errs.ErrRemoved) {
 				t.Errorf("a free lock: %v", err)
 			}
-			whole := how == "all" || strings.HasPrefix(how, "members")
+			whole := strings.HasPrefix(how, "all") || strings.HasPrefix(how, "members")
 			if whole {
 				eventually(t, "the others are told", func() bool { return beside.Err() != nil })
 				if _, err := s.Create("n", spec(0)); !errors.Is(err, errs.ErrRemoved) {

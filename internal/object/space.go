@@ -97,9 +97,9 @@ func (s *Space) Release() error {
 	return err
 }
 
-// deleted is what is wrong with a domain whose table of members is gone or another one.
+// deleted is what is wrong with a domain that is gone.
 func (s *Space) deleted() error {
-	return fmt.Errorf("%w: the domain at %s was deleted under this process; next: close everything and join again",
+	return fmt.Errorf("%w: the domain at %s was deleted or moved under this process; next: close everything and join again",
 		errs.ErrRemoved, s.Dir.Path())
 }
 

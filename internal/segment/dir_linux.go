@@ -18,7 +18,9 @@ type Dir struct {
 	fd     int
 	dev    uint64
 	ino    uint64
-	memory bool // files take memory, not disk
+	below  string // where it was found below base
+	base   Thing  // base itself
+	memory bool   // files take memory, not disk
 }
 
 // OpenDir opens the directory of a domain; create makes what is missing below base.
@@ -32,7 +34,8 @@ func OpenDir(base, domain string, create bool) (*Dir, error) {
 		return nil, fmt.Errorf("%w\n%s", &fs.PathError{Op: "open shared memory directory", Path: base, Err: err}, remedy(err))
 	}
 	path := base
-	for _, elem := range []string{userDir(), layoutDir(), file} {
+	elems := []string{userDir(), layoutDir(), file}
+	for _, elem := range elems {
 		path = filepath.Join(path, elem)
 		next, err := openSubdir(fd, elem, path, create)
 		unix.Close(fd)
@@ -51,7 +54,29 @@ func OpenDir(base, domain string, create bool) (*Dir, error) {
 		unix.Close(fd)
 		return nil, &fs.PathError{Op: "statfs", Path: path, Err: err}
 	}
-	return &Dir{path: path, fd: fd, dev: st.Dev, ino: st.Ino, memory: sfs.Type == unix.TMPFS_MAGIC}, nil
+	d := &Dir{
+		path: path, fd: fd, dev: st.Dev, ino: st.Ino, below: filepath.Join(elems...),
+		memory: sfs.Type == unix.TMPFS_MAGIC,
+	}
+	d.base, _ = d.Thing(toBase) // unknown if that cannot be had
+	return d, nil
+}
+
+// toBase leads from a domain's directory to its base.
+const toBase = "../../.."
+
+// Stands tells whether the directory still lies where it was found: Gone if it was deleted, or moved, itself or one that
+// it lies in. It goes up from the open directory, so the working directory does not matter, nor how base was spelt;
+// if base itself was moved, that is not seen.
+func (d *Dir) Stands() Presence {
+	up, err := d.Thing(toBase)
+	if err != nil || d.base.Ino == 0 {
+		return Unknown
+	}
+	if up.Ino != d.base.Ino || up.Dev != d.base.Dev {
+		return Gone
+	}
+	return d.Leads(toBase+"/"+d.below, &File{Ino: d.ino, Dev: d.dev})
 }
 
 func remedy(err error) string {

@@ -60,6 +60,7 @@ func (d *Dir) Thing(name string) (Thing, error)             { return Thing{}, er
 func (d *Dir) Refused(name string) error                    { return errs.ErrUnsupported }
 func (d *Dir) RemoveThing(name string, t Thing) error       { return errs.ErrUnsupported }
 func (d *Dir) Leads(name string, f *File) Presence          { return Unknown }
+func (d *Dir) Stands() Presence                             { return Unknown }
 func (d *Dir) Stamp() (Stamp, error)                        { return Stamp{}, errs.ErrUnsupported }
 func (f *File) Backed(n int64) error                        { return errs.ErrUnsupported }
 func (f *File) Deleted() bool                               { return false }
