@@ -627,6 +627,18 @@ func TestPairEnds(t *testing.T) {
 	is(t, "a name without an end", err, shiplap.ErrName)
 }
 
+// What goes with a pipe that somebody removed is that one's doing: closing it says nothing of it.
+func TestRemovedUnread(t *testing.T) {
+	for _, opt := range []*pipe.Options{small, {Capacity: 4096, Ephemeral: true}} {
+		d := domain(t)
+		a, err := pipe.Create(d, "x", opt)
+		ok(t, err)
+		ok(t, a.Send(bg, []byte("hello")))
+		ok(t, d.Remove(bg, "x"))
+		ok(t, a.Close())
+	}
+}
+
 // A pair that is closed too early says what is lost.
 func TestPairUnread(t *testing.T) {
 	d := domain(t)

@@ -20,7 +20,9 @@ func closeAndCount(o *object.Object) error {
 	defer o.Gate.Leave()
 	var messages, bytes uint64
 	_ = object.Guarded(func() error {
-		messages, bytes = unread(o)
+		if o.Flags&object.Ephemeral != 0 && o.Err() == nil { // else it stays, or somebody removed it with what is in it
+			messages, bytes = unread(o)
+		}
 		return nil
 	})
 	err := o.Close()
