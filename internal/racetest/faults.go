@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -111,6 +112,36 @@ func (f Fault) Apply(root string) (changed map[string][]byte, err error) {
 
 // Build builds the command of the module below root, with the fault in it, as dir/race.
 func (f Fault) Build(ctx context.Context, root, dir string) (program string, err error) {
+	program = filepath.Join(dir, "race")
+	return program, f.compile(ctx, root, dir, "-o", program, "./internal/racetest/cmd/race")
+}
+
+// Compile compiles the packages that the fault changes, with the fault in them. Files go to dir.
+func (f Fault) Compile(ctx context.Context, root, dir string) error {
+	var packages []string
+	for _, e := range f.edits {
+		packages = append(packages, "./"+path.Dir(e.file))
+	}
+	slices.Sort(packages)
+	return f.compile(ctx, root, dir, slices.Compact(packages)...)
+}
+
+// compile runs go build in root on the code with the fault in it.
+func (f Fault) compile(ctx context.Context, root, dir string, args ...string) error {
+	list, err := f.overlay(root, dir)
+	if err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, "go", append([]string{"build", "-overlay", list}, args...)...)
+	cmd.Dir = root
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s with fault %s: %w: %s", cmd, f.Name, err, out)
+	}
+	return nil
+}
+
+// overlay writes the changed files into dir, and the list of them that go build takes.
+func (f Fault) overlay(root, dir string) (list string, err error) {
 	changed, err := f.Apply(root)
 	if err != nil {
 		return "", err
@@ -127,17 +158,8 @@ func (f Fault) Build(ctx context.Context, root, dir string) (program string, err
 	if err != nil {
 		return "", err
 	}
-	list := filepath.Join(dir, "overlay.json")
-	if err := os.WriteFile(list, text, 0o600); err != nil {
-		return "", err
-	}
-	program = filepath.Join(dir, "race")
-	cmd := exec.CommandContext(ctx, "go", "build", "-overlay", list, "-o", program, "./internal/racetest/cmd/race")
-	cmd.Dir = root
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("%s with fault %s: %w: %s", cmd, f.Name, err, out)
-	}
-	return program, nil
+	list = filepath.Join(dir, "overlay.json")
+	return list, os.WriteFile(list, text, 0o600)
 }
 
 // Root is the directory of the module, for a program that runs in it.

@@ -3,11 +3,12 @@ package racetest
 import (
 	"context"
 	"os/exec"
+	"slices"
 	"testing"
 	"time"
 )
 
-// TestFaultsApply: the code that a fault changes is still there, so that it can be put back.
+// TestFaultsApply: the code that a fault changes is still there, and compiles with the fault in it.
 func TestFaultsApply(t *testing.T) {
 	root, err := Root()
 	if err != nil {
@@ -18,7 +19,7 @@ func TestFaultsApply(t *testing.T) {
 		t.Fatalf("%d faults: %v", len(all), err)
 	}
 	for _, f := range all {
-		if _, err := f.Apply(root); err != nil {
+		if err := f.Compile(t.Context(), root, t.TempDir()); err != nil {
 			t.Error(err)
 		}
 		r := Run{}
@@ -45,19 +46,20 @@ func TestFaultIsFound(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, f := range all {
-		if f.Name != "dial-unheard" {
-			continue
-		}
-		program, err := f.Build(t.Context(), root, t.TempDir())
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-		defer cancel()
-		out, err := exec.CommandContext(ctx, program, "-for", "1m", "-first", "-only", f.Scene, "-bound", "2s").CombinedOutput()
-		if exit, ok := err.(*exec.ExitError); !ok || exit.ExitCode() != 1 {
-			t.Errorf("fault %s was not found: %v\n%s", f.Name, err, out)
-		}
+	i := slices.IndexFunc(all, func(f Fault) bool { return f.Name == "dial-unheard" })
+	if i < 0 {
+		t.Fatal("that fault is not there")
+	}
+	f := all[i]
+	program, err := f.Build(t.Context(), root, t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	args := []string{"-for", "1m", "-first", "-only", f.Scene, "-bound", "2s"}
+	out, err := exec.CommandContext(ctx, program, args...).CombinedOutput()
+	if exit, ok := err.(*exec.ExitError); !ok || exit.ExitCode() != 1 {
+		t.Errorf("fault %s was not found: %v\n%s", f.Name, err, out)
 	}
 }

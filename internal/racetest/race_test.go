@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/shiplap-ipc/shiplap/internal/leaktest"
 )
@@ -34,4 +35,28 @@ func TestScenes(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestLossIsTold: whoever waits hears within a second that files are lost. On a busy machine anything may be late once;
+// what has a reason is late each time.
+func TestLossIsTold(t *testing.T) {
+	var worst time.Duration
+	for range 5 {
+		r := &Run{Dir: os.TempDir()}
+		if err := r.Bout(t.Context(), "lost files", rand.Uint64()); err != nil {
+			t.Fatal(err)
+		}
+		worst = 0
+		for _, d := range r.Tallies()[0].Delays {
+			worst = max(worst, d.Worst)
+		}
+		t.Logf("the last one was told after %v", worst)
+		for _, v := range r.Violations() {
+			t.Error(v)
+		}
+		if worst <= time.Second || t.Failed() {
+			return
+		}
+	}
+	t.Errorf("it never took less than a second; last %v", worst)
 }

@@ -37,10 +37,7 @@ func init() {
 				time.Sleep(100 * time.Microsecond)
 			}
 		},
-		open: func(d *shiplap.Domain, name string) (waiting, error) {
-			b, err := lock.OpenBarrier(d, name)
-			return waiting{func(ctx context.Context) error { _, err := b.Wait(ctx); return err }, b.Close}, err
-		},
+		open: waits(lock.OpenBarrier, func(ctx context.Context, b *lock.Barrier) error { _, err := b.Wait(ctx); return err }),
 		ends: func() map[way][]error {
 			m := leaving(deaths(lock.ErrBroken), lock.ErrBroken)
 			for _, w := range []way{removed, wiped} { // if the other one was told first, and left

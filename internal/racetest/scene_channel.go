@@ -23,36 +23,24 @@ func init() {
 		},
 		turn: (*hand).channelTurn, judge: judgeChannel,
 	})
-	create := func(d *shiplap.Domain, name string) (io.Closer, error) {
-		return channel.Set[[]byte](d, name, &channel.Options{Capacity: 4096})
+	to := func(s channel.Side) func(d *shiplap.Domain, name string) (*channel.Raw, error) {
+		return func(d *shiplap.Domain, name string) (*channel.Raw, error) { return side(d, name, s) }
 	}
-	hold := func(d *shiplap.Domain, name string) (func() error, error) {
-		c, err := side(d, name, channel.SideB)
-		return func() error { return c.Close() }, err
+	v := vigil{
+		create: makes(channel.Set[[]byte], &channel.Options{Capacity: 4096}),
+		hold:   holds(to(channel.SideB), (*channel.Raw).Close),
+		open: waits(to(channel.SideA), func(ctx context.Context, c *channel.Raw) error {
+			_, err := c.Receive(ctx, nil)
+			return err
+		}),
+		ends: leaving(deaths(shiplap.ErrPeerGone), io.EOF),
 	}
-	gone := []error{shiplap.ErrPeerGone}
-	ends := func(leave error) map[way][]error {
-		m := leaving(deaths(gone...), leave)
-		return m
-	}
-	addVigil("channel receiving", vigil{
-		create: create, hold: hold, ends: ends(io.EOF),
-		open: func(d *shiplap.Domain, name string) (waiting, error) {
-			c, err := side(d, name, channel.SideA)
-			return waiting{func(ctx context.Context) error { _, err := c.Receive(ctx, nil); return err }, c.Close}, err
-		},
+	addVigil("channel receiving", v)
+	v.open = waitsFull(to(channel.SideA), func(ctx context.Context, c *channel.Raw) error {
+		return c.Send(ctx, make([]byte, 500))
 	})
-	addVigil("channel sending", vigil{
-		create: create, hold: hold, ends: ends(shiplap.ErrPeerGone),
-		open: func(d *shiplap.Domain, name string) (waiting, error) {
-			c, err := side(d, name, channel.SideA)
-			if err != nil {
-				return waiting{}, err
-			}
-			send := func(ctx context.Context) error { return c.Send(ctx, make([]byte, 500)) }
-			return waiting{send, c.Close}, untilFull(send)
-		},
-	})
+	v.ends = leaving(deaths(shiplap.ErrPeerGone), shiplap.ErrPeerGone)
+	addVigil("channel sending", v)
 }
 
 // channelTurn sends or receives. Several processes have each side open.

@@ -25,11 +25,23 @@ func (c *condition) Close() error {
 
 // openCondition opens both.
 func openCondition(d *shiplap.Domain, name string) (*condition, error) {
-	m, err := lock.OpenMutex(d, name)
+	m, err := lock.OpenMutex(d, name+"-mutex")
 	if err != nil {
 		return nil, err
 	}
-	c, err := lock.OpenCond(d, name+"-cond")
+	c, err := lock.OpenCond(d, name)
+	if err != nil {
+		return nil, errors.Join(err, m.Close())
+	}
+	return &condition{m: m, c: c}, nil
+}
+
+func createCondition(d *shiplap.Domain, name string) (io.Closer, error) {
+	m, err := lock.CreateMutex(d, name+"-mutex", nil)
+	if err != nil {
+		return nil, err
+	}
+	c, err := lock.CreateCond(d, name, nil)
 	if err != nil {
 		return nil, errors.Join(err, m.Close())
 	}
@@ -40,7 +52,7 @@ func init() {
 	addStorm("cond", storm[*condition]{
 		fixed: true,
 		create: func(b *bout) error {
-			return errors.Join(made(lock.CreateMutex(b.d, object, nil)), made(lock.CreateCond(b.d, object+"-cond", nil)))
+			return made(createCondition(b.d, object))
 		},
 		open: func(w *worker, d *shiplap.Domain) (*condition, error) {
 			c, err := openCondition(d, object)
@@ -50,56 +62,30 @@ func init() {
 			return c, err
 		},
 		turn: (*hand).condTurn,
-		judge: func(b *bout) error {
-			m, err := lock.OpenMutex(b.d, object)
-			if err != nil {
-				return err
-			}
-			defer m.Close()
-			return b.within("Lock of a mutex that nobody holds", func(ctx context.Context) error { return b.held(m, m.Lock(ctx)) })
-		},
+		judge: judgeLock(func(d *shiplap.Domain, name string) (*lock.Mutex, error) {
+			return lock.OpenMutex(d, name+"-mutex")
+		}),
 	})
 	addVigil("cond", vigil{ // nobody signals
-		create: func(d *shiplap.Domain, name string) (io.Closer, error) {
-			m, err := lock.CreateMutex(d, name+"-mutex", nil)
-			if err != nil {
-				return nil, err
-			}
-			if err := m.Close(); err != nil {
-				return nil, err
-			}
-			return lock.CreateCond(d, name, nil)
-		},
-		hold: func(d *shiplap.Domain, name string) (func() error, error) {
-			c, err := lock.OpenCond(d, name)
-			return func() error { return c.Signal() }, err
-		},
-		open: func(d *shiplap.Domain, name string) (waiting, error) {
-			m, err := lock.OpenMutex(d, name+"-mutex")
-			if err != nil {
-				return waiting{}, err
-			}
-			c, err := lock.OpenCond(d, name)
-			if err != nil {
-				return waiting{}, errors.Join(err, m.Close())
-			}
-			return waiting{func(ctx context.Context) error {
-				defer m.Close()
-				if err := m.Lock(ctx); err != nil {
-					return err
-				}
-				// It may return for no reason; then it is asked again, and a signal is known to
-				// have come by the counter.
-				err := c.WaitFor(ctx, m, func() bool { st, err := c.Stats(); return err == nil && st.Signals > 0 })
-				if !errors.Is(err, lock.ErrNotLocked) {
-					_ = m.Unlock()
-				}
+		create: createCondition,
+		hold:   holds(openCondition, func(c *condition) error { return c.c.Signal() }),
+		open: waits(openCondition, func(ctx context.Context, c *condition) error {
+			if err := c.m.Lock(ctx); err != nil {
 				return err
-			}, c.Close}, err
-		},
-		ends: map[way][]error{
-			left: {nil}, closed: {shiplap.ErrClosed}, gaveup: {context.Canceled}, removed: {shiplap.ErrRemoved}, wiped: {shiplap.ErrRemoved},
-		},
+			}
+			// It may return for no reason; then it is asked again, and a signal is known to
+			// have come by the counter.
+			err := c.c.WaitFor(ctx, c.m, func() bool { st, err := c.c.Stats(); return err == nil && st.Signals > 0 })
+			if !errors.Is(err, lock.ErrNotLocked) {
+				_ = c.m.Unlock()
+			}
+			return err
+		}),
+		ends: quiet(),
+	})
+	addVigil("event", vigil{
+		create: makes(lock.CreateEvent, nil), hold: holds(lock.OpenEvent, (*lock.Event).Set), ends: quiet(),
+		open: waits(lock.OpenEvent, func(ctx context.Context, e *lock.Event) error { return e.Wait(ctx) }),
 	})
 }
 

@@ -16,16 +16,7 @@ func init() {
 		create: func(b *bout) error { return made(lock.CreateMutex(b.d, object, nil)) },
 		open:   func(_ *worker, d *shiplap.Domain) (*lock.Mutex, error) { return lock.OpenMutex(d, object) },
 		turn:   func(h *hand, m *lock.Mutex) bool { return h.lockTurn(m, 0) },
-		judge: func(b *bout) error {
-			m, err := lock.OpenMutex(b.d, object)
-			if err != nil {
-				return err
-			}
-			defer m.Close()
-			return b.within("Lock of a mutex that nobody holds", func(ctx context.Context) error {
-				return b.held(m, m.Lock(ctx))
-			})
-		},
+		judge:  judgeLock(lock.OpenMutex),
 	})
 }
 
@@ -45,15 +36,33 @@ type locker interface {
 	Repaired() error
 }
 
-// held gives back a lock that the supervisor took.
-func (b *bout) held(m locker, err error) error {
-	if errors.Is(err, shiplap.ErrOwnerDied) {
-		err = m.Repaired()
+// judgeLock: nobody holds the lock any more.
+func judgeLock[L interface {
+	locker
+	io.Closer
+}](open func(*shiplap.Domain, string) (L, error)) func(b *bout) error {
+	return func(b *bout) error {
+		l, err := open(b.d, object)
+		if err != nil {
+			return err
+		}
+		defer l.Close()
+		return b.lockFree(l)
 	}
-	if err != nil {
-		return err
-	}
-	return m.Unlock()
+}
+
+// lockFree takes a lock that nobody holds, and gives it back.
+func (b *bout) lockFree(l locker) error {
+	return b.within("Lock of what nobody holds", func(ctx context.Context) error {
+		err := l.Lock(ctx)
+		if errors.Is(err, shiplap.ErrOwnerDied) {
+			err = l.Repaired()
+		}
+		if err != nil {
+			return err
+		}
+		return l.Unlock()
+	})
 }
 
 // lockTurn takes a lock, checks that it is alone inside, and gives the lock back. The mark says who
@@ -124,14 +133,7 @@ func (h *hand) enters(mark int, died bool) (leave func()) {
 
 func init() {
 	addVigil("mutex", vigil{
-		create: func(d *shiplap.Domain, name string) (io.Closer, error) { return lock.CreateMutex(d, name, nil) },
-		hold: func(d *shiplap.Domain, name string) (func() error, error) {
-			return taker(lock.OpenMutex(d, name))
-		},
-		open: func(d *shiplap.Domain, name string) (waiting, error) {
-			m, err := lock.OpenMutex(d, name)
-			return waiting{func(ctx context.Context) error { return lets(m, m.Lock(ctx)) }, m.Close}, err
-		},
+		create: makes(lock.CreateMutex, nil), hold: holdsLock(lock.OpenMutex), open: waitsLock(lock.OpenMutex),
 		ends: leaving(deaths(shiplap.ErrOwnerDied), nil),
 	})
 }

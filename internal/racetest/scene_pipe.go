@@ -26,54 +26,43 @@ func init() {
 		},
 		shut: []error{shiplap.ErrBusy, shiplap.ErrClosed}, turn: (*hand).pipeTurn,
 	})
-	end := func(d *shiplap.Domain, name string) (*pipe.End, error) {
-		e, err := pipe.Open(d, name, nil)
-		return e, err
-	}
-	first := func(d *shiplap.Domain, name string) (func() error, error) {
-		e, err := pipe.Create(d, name, smallPipe)
-		if err != nil {
-			return nil, err
-		}
-		return e.Close, nil
-	}
+	end := func(d *shiplap.Domain, name string) (*pipe.End, error) { return pipe.Open(d, name, nil) }
+	first := holds(func(d *shiplap.Domain, name string) (*pipe.End, error) {
+		return pipe.Create(d, name, smallPipe)
+	}, (*pipe.End).Close)
+	receive := func(ctx context.Context, e *pipe.End) error { _, err := e.Recv(ctx, nil); return err }
 	addVigil("pipe receiving", vigil{
-		hold: first,
-		open: func(d *shiplap.Domain, name string) (waiting, error) {
-			e, err := end(d, name)
-			return waiting{func(ctx context.Context) error { _, err := e.Recv(ctx, nil); return err }, e.Close}, err
-		},
-		ends: leaving(deaths(io.EOF), io.EOF),
+		hold: first, open: waits(end, receive), ends: leaving(deaths(io.EOF), io.EOF),
 	})
 	addVigil("pipe sending", vigil{
-		hold: first,
-		open: func(d *shiplap.Domain, name string) (waiting, error) {
-			e, err := end(d, name)
-			if err != nil {
-				return waiting{}, err
-			}
-			send := func(ctx context.Context) error { return e.Send(ctx, make([]byte, 1000)) }
-			return waiting{send, e.Close}, untilFull(send)
-		},
-		ends: leaving(deaths(shiplap.ErrPeerGone), shiplap.ErrPeerGone),
+		hold: first, ends: leaving(deaths(shiplap.ErrPeerGone), shiplap.ErrPeerGone),
+		open: waitsFull(end, func(ctx context.Context, e *pipe.End) error { return e.Send(ctx, make([]byte, 1000)) }),
 	})
 	addStorm("listener", storm[*caller]{
 		open: openCaller, turn: (*hand).callerTurn,
 		shut: []error{shiplap.ErrExist},
 	})
-	listens := func(d *shiplap.Domain, name string) (func() error, error) {
-		l, err := pipe.Listen(d, name, smallPipe)
-		if err != nil {
-			return nil, err
-		}
-		return l.Close, nil
+	listen := func(d *shiplap.Domain, name string) (*pipe.Listener, error) { return pipe.Listen(d, name, smallPipe) }
+	dial := func(d *shiplap.Domain, name string) (*pipe.End, error) {
+		return pipe.Dial(context.Background(), d, name, smallPipe)
 	}
-	addVigil("dialled", vigil{ // nobody accepts it
-		hold: listens,
-		open: func(d *shiplap.Domain, name string) (waiting, error) {
-			e, err := pipe.Dial(context.Background(), d, name, smallPipe)
-			return waiting{func(ctx context.Context) error { _, err := e.Recv(ctx, nil); return err }, e.Close}, err
+	addVigil("accepting", vigil{ // the victim dials, or does not
+		create: func(*shiplap.Domain, string) (io.Closer, error) { return io.NopCloser(nil), nil },
+		hold: func(d *shiplap.Domain, name string) (func() error, error) {
+			return func() error { _, err := dial(d, name); return err }, nil
 		},
+		open: waits(listen, func(ctx context.Context, l *pipe.Listener) error {
+			e, err := l.AcceptEnd(ctx)
+			if err != nil {
+				return err
+			}
+			return e.Close()
+		}),
+		ends: quiet(),
+	})
+	listens := holds(listen, (*pipe.Listener).Close)
+	addVigil("dialled", vigil{ // nobody accepts it
+		hold: listens, open: waits(dial, receive),
 		ends: map[way][]error{
 			killed: {io.EOF}, forking: {io.EOF}, execed: {io.EOF}, left: {io.EOF},
 			closed: {shiplap.ErrClosed}, gaveup: {context.Canceled}, wiped: {shiplap.ErrRemoved},
@@ -81,16 +70,7 @@ func init() {
 	})
 	addVigil("dialling", vigil{ // too many did before
 		hold: listens,
-		open: func(d *shiplap.Domain, name string) (waiting, error) {
-			dial := func(ctx context.Context) error {
-				e, err := pipe.Dial(ctx, d, name, smallPipe)
-				if err != nil {
-					return err
-				}
-				return e.Close()
-			}
-			return waiting{dial, func() error { return nil }}, untilFull(dial)
-		},
+		open: waitsFull(func(d *shiplap.Domain, name string) (asker, error) { return asker{d, name}, nil }, dialled),
 		ends: map[way][]error{
 			killed: {shiplap.ErrPeerGone}, forking: {shiplap.ErrPeerGone}, execed: {shiplap.ErrPeerGone},
 			left:   {shiplap.ErrPeerGone, shiplap.ErrNotExist}, // the latter if it dials when all is over
@@ -99,19 +79,20 @@ func init() {
 	})
 }
 
-// untilFull repeats what fills something up, until it would wait.
-func untilFull(f func(ctx context.Context) error) error {
-	for {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
-		err := f(ctx)
-		cancel()
-		if gaveUp(err) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
+// asker is one that dials, without keeping what it gets.
+type asker struct {
+	d    *shiplap.Domain
+	name string
+}
+
+func (asker) Close() error { return nil }
+
+func dialled(ctx context.Context, a asker) error {
+	e, err := pipe.Dial(ctx, a.d, a.name, smallPipe)
+	if err != nil {
+		return err
 	}
+	return e.Close()
 }
 
 // pipeTurn sends or receives one message. Sessions are cells: how many messages were sent from one

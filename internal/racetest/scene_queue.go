@@ -28,75 +28,88 @@ func init() {
 		create: func(b *bout) error { return made(queue.CreateRaw(b.d, object, ack)) },
 		open:   open, turn: (*hand).ackTurn, judge: judgeAck,
 	})
-	addVigil("queue lease", vigil{ // the message that the victim has in hand comes to the waiter
-		create: func(d *shiplap.Domain, name string) (io.Closer, error) {
-			q, err := queue.CreateRaw(d, name, ack)
+	openRaw := func(d *shiplap.Domain, name string) (*queue.Raw, error) { return queue.OpenRaw(d, name, nil) }
+	one := func(opt *queue.Options) creating { // with a message in it
+		return func(d *shiplap.Domain, name string) (io.Closer, error) {
+			q, err := queue.CreateRaw(d, name, opt)
 			if err != nil {
 				return nil, err
 			}
-			return q, q.Put(context.Background(), []byte("one"))
-		},
+			return q, putOne(context.Background(), q)
+		}
+	}
+	producer := takes(openRaw, func(q *queue.Raw) (*queue.RawProducer, error) { return q.Producer(context.Background()) })
+	consumer := takes(openRaw, func(q *queue.Raw) (*queue.RawConsumer, error) { return q.Consumer(context.Background()) })
+	receive := func(ctx context.Context, q *queue.Raw) error {
+		v, err := q.Receive(ctx)
+		if err == nil {
+			err = v.Ack()
+		}
+		return err
+	}
+	get := func(ctx context.Context, q *queue.Raw) error { _, err := q.Get(ctx, nil); return err }
+	putHalf := func(ctx context.Context, q *queue.Raw) error { return q.Put(ctx, make([]byte, 4000)) }
+	addVigil("queue lease", vigil{ // the message that the victim has in hand comes to the waiter
+		create: one(ack),
 		hold: func(d *shiplap.Domain, name string) (func() error, error) {
-			q, err := queue.OpenRaw(d, name, nil)
+			q, err := openRaw(d, name)
 			if err != nil {
 				return nil, err
 			}
 			_, err = q.Receive(context.Background())
 			return q.Close, err
 		},
-		open: func(d *shiplap.Domain, name string) (waiting, error) {
-			q, err := queue.OpenRaw(d, name, nil)
-			return waiting{func(ctx context.Context) error {
-				v, err := q.Receive(ctx)
-				if err == nil {
-					err = v.Ack()
-				}
-				return err
-			}, q.Close}, err
-		},
-		ends: leaving(deaths(nil), nil),
+		open: waits(openRaw, receive), ends: leaving(deaths(nil), nil),
 	})
 	addVigil("queue producer", vigil{
-		create: func(d *shiplap.Domain, name string) (io.Closer, error) { return queue.CreateRaw(d, name, small) },
-		hold: func(d *shiplap.Domain, name string) (func() error, error) {
-			q, err := queue.OpenRaw(d, name, nil)
-			if err != nil {
-				return nil, err
-			}
-			p, err := q.Producer(context.Background())
-			return func() error { return p.Close() }, err
-		},
-		open: func(d *shiplap.Domain, name string) (waiting, error) {
-			q, err := queue.OpenRaw(d, name, nil)
-			return waiting{func(ctx context.Context) error { return q.Put(ctx, []byte("one")) }, q.Close}, err
-		},
-		ends: leaving(deaths(nil), nil),
+		create: makes(queue.CreateRaw, small), hold: holds(producer, part[*queue.RawProducer].giveBack),
+		open: waits(openRaw, putOne), ends: leaving(deaths(nil), nil),
 	})
 	addVigil("queue consumer", vigil{
-		create: func(d *shiplap.Domain, name string) (io.Closer, error) {
-			q, err := queue.CreateRaw(d, name, small)
-			if err != nil {
-				return nil, err
-			}
-			return q, q.Put(context.Background(), []byte("one"))
-		},
-		hold: func(d *shiplap.Domain, name string) (func() error, error) {
-			q, err := queue.OpenRaw(d, name, nil)
-			if err != nil {
-				return nil, err
-			}
-			c, err := q.Consumer(context.Background())
-			return func() error { return c.Close() }, err
-		},
-		open: func(d *shiplap.Domain, name string) (waiting, error) {
-			q, err := queue.OpenRaw(d, name, nil)
-			return waiting{func(ctx context.Context) error {
-				_, err := q.Get(ctx, nil)
-				return err
-			}, q.Close}, err
-		},
-		ends: leaving(deaths(nil), nil),
+		create: one(small), hold: holds(consumer, part[*queue.RawConsumer].giveBack),
+		open: waits(openRaw, get), ends: leaving(deaths(nil), nil),
 	})
+	// In the rest the victim holds nothing. It leaves by giving what is waited for.
+	gives := holds(openRaw, func(q *queue.Raw) error { return putOne(context.Background(), q) })
+	takesAll := holds(openRaw, func(q *queue.Raw) error {
+		for {
+			if _, err := q.TryGet(nil); err != nil {
+				return unless(err, shiplap.ErrEmpty)
+			}
+		}
+	})
+	addVigil("queue empty", vigil{
+		create: makes(queue.CreateRaw, small), hold: gives, open: waits(openRaw, get), ends: quiet(),
+	})
+	addVigil("queue ack empty", vigil{
+		create: makes(queue.CreateRaw, ack), hold: gives, open: waits(openRaw, receive), ends: quiet(),
+	})
+	addVigil("queue full", vigil{
+		create: makes(queue.CreateRaw, small), hold: takesAll, open: waitsFull(openRaw, putHalf), ends: quiet(),
+	})
+	addVigil("queue exclusive empty", vigil{
+		create: makes(queue.CreateRaw, small), hold: gives, ends: quiet(),
+		open: waits(consumer, func(ctx context.Context, c part[*queue.RawConsumer]) error {
+			_, err := c.own.Get(ctx, nil)
+			return err
+		}),
+	})
+	addVigil("queue exclusive full", vigil{
+		create: makes(queue.CreateRaw, small), hold: takesAll, ends: quiet(),
+		open: waitsFull(producer, func(ctx context.Context, p part[*queue.RawProducer]) error {
+			return p.own.Put(ctx, make([]byte, 4000))
+		}),
+	})
+}
+
+func putOne(ctx context.Context, q *queue.Raw) error { return q.Put(ctx, []byte("one")) }
+
+// unless is the error if it is another one than is expected.
+func unless(err, expected error) error {
+	if errors.Is(err, expected) {
+		return nil
+	}
+	return err
 }
 
 func isAny(err error, any []error) bool {

@@ -63,25 +63,38 @@ func init() {
 			return 0, ctx.Err()
 		}
 	}
+	serves := func(began chan<- bool) func(d *shiplap.Domain, name string) (*rpc.Server, error) {
+		return func(d *shiplap.Domain, name string) (*rpc.Server, error) {
+			return serve(d, name, func(s *rpc.Server) error { return rpc.Handle(s, "wait", forEver(began)) })
+		}
+	}
+	dial := func(d *shiplap.Domain, name string) (*rpc.Client, error) {
+		return rpc.Dial(context.Background(), d, name, nil)
+	}
 	addVigil("rpc call", vigil{
-		hold: func(d *shiplap.Domain, name string) (func() error, error) {
-			s, err := serve(d, name, func(s *rpc.Server) error {
-				return rpc.Handle(s, "wait", forEver(make(chan bool, 1)))
-			})
-			return func() error { return s.Close() }, err
-		},
-		open: func(d *shiplap.Domain, name string) (waiting, error) {
-			c, err := rpc.Dial(context.Background(), d, name, nil)
-			return waiting{func(ctx context.Context) error {
-				_, err := rpc.Call[uint64, uint64](ctx, c, "wait", 1)
-				return err
-			}, c.Close}, err
-		},
+		hold: holds(serves(make(chan bool, 1)), (*rpc.Server).Close),
+		open: waits(dial, func(ctx context.Context, c *rpc.Client) error {
+			_, err := rpc.Call[uint64, uint64](ctx, c, "wait", 1)
+			return err
+		}),
 		ends: map[way][]error{
 			killed: {shiplap.ErrPeerGone}, forking: {shiplap.ErrPeerGone}, execed: {shiplap.ErrPeerGone},
 			left:   {shiplap.ErrPeerGone, shiplap.ErrClosed}, // the latter if the call comes while the service closes
 			closed: {shiplap.ErrClosed}, gaveup: {context.Canceled}, wiped: {shiplap.ErrPeerGone, shiplap.ErrRemoved},
 		},
+	})
+	addVigil("rpc service", vigil{ // that ends only if its files are gone; nobody calls
+		create: func(*shiplap.Domain, string) (io.Closer, error) { return io.NopCloser(nil), nil },
+		hold:   func(*shiplap.Domain, string) (func() error, error) { return nil, nil },
+		open: waits(serves(make(chan bool, 1)), func(ctx context.Context, s *rpc.Server) error {
+			select {
+			case <-s.Done():
+				return s.Err()
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}),
+		ends: map[way][]error{closed: {shiplap.ErrClosed}, gaveup: {context.Canceled}, wiped: {shiplap.ErrRemoved}},
 	})
 	addVigil("rpc function", vigil{ // whose caller goes away: its context ends
 		hold: func(d *shiplap.Domain, name string) (func() error, error) {

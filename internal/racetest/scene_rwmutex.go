@@ -3,7 +3,6 @@ package racetest
 import (
 	"context"
 	"errors"
-	"io"
 
 	"github.com/shiplap-ipc/shiplap"
 	"github.com/shiplap-ipc/shiplap/lock"
@@ -19,51 +18,34 @@ func init() {
 			}
 			return h.readTurn(m)
 		},
-		judge: func(b *bout) error {
-			m, err := lock.OpenRWMutex(b.d, object)
-			if err != nil {
-				return err
-			}
-			defer m.Close()
-			return b.within("Lock of a lock that nobody holds", func(ctx context.Context) error { return b.held(m, m.Lock(ctx)) })
-		},
+		judge: judgeLock(lock.OpenRWMutex),
 	})
-	create := func(d *shiplap.Domain, name string) (io.Closer, error) { return lock.CreateRWMutex(d, name, nil) }
-	writes := func(d *shiplap.Domain, name string) (func() error, error) { return taker(lock.OpenRWMutex(d, name)) }
+	create := makes(lock.CreateRWMutex, nil)
+	writer := lock.OpenRWMutex
+	readers := func(d *shiplap.Domain, name string) (reader, error) {
+		m, err := lock.OpenRWMutex(d, name)
+		return reader{m}, err
+	}
 	addVigil("rwmutex writer", vigil{
-		create: create, hold: writes, ends: leaving(deaths(shiplap.ErrOwnerDied), nil),
-		open: func(d *shiplap.Domain, name string) (waiting, error) {
-			m, err := lock.OpenRWMutex(d, name)
-			return waiting{func(ctx context.Context) error { return lets(m, m.Lock(ctx)) }, m.Close}, err
-		},
+		create: create, hold: holdsLock(writer), open: waitsLock(writer),
+		ends: leaving(deaths(shiplap.ErrOwnerDied), nil),
 	})
 	addVigil("rwmutex reader behind writer", vigil{
-		create: create, hold: writes, ends: leaving(deaths(shiplap.ErrOwnerDied), nil),
-		open: func(d *shiplap.Domain, name string) (waiting, error) {
-			m, err := lock.OpenRWMutex(d, name)
-			return waiting{func(ctx context.Context) error { return lets(reader{m}, m.RLock(ctx)) }, m.Close}, err
-		},
+		create: create, hold: holdsLock(writer), open: waitsLock(readers),
+		ends: leaving(deaths(shiplap.ErrOwnerDied), nil),
 	})
 	addVigil("rwmutex writer behind reader", vigil{
-		create: create, ends: leaving(deaths(nil), nil),
-		hold: func(d *shiplap.Domain, name string) (func() error, error) {
-			m, err := lock.OpenRWMutex(d, name)
-			if err == nil {
-				err = m.RLock(context.Background())
-			}
-			return m.RUnlock, err
-		},
-		open: func(d *shiplap.Domain, name string) (waiting, error) {
-			m, err := lock.OpenRWMutex(d, name)
-			return waiting{func(ctx context.Context) error { return lets(m, m.Lock(ctx)) }, m.Close}, err
-		},
+		create: create, hold: holdsLock(readers), open: waitsLock(writer),
+		ends: leaving(deaths(nil), nil),
 	})
 }
 
-// reader unlocks what was locked for reading.
+// reader locks for reading.
 type reader struct{ m *lock.RWMutex }
 
-func (r reader) Unlock() error { return r.m.RUnlock() }
+func (r reader) Lock(ctx context.Context) error { return r.m.RLock(ctx) }
+func (r reader) Unlock() error                  { return r.m.RUnlock() }
+func (r reader) Close() error                   { return r.m.Close() }
 
 // alone is the writer's lock of somebody who looks for readers before it gives the lock back.
 type alone struct {

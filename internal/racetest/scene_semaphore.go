@@ -37,25 +37,26 @@ func init() {
 		create: func(d *shiplap.Domain, name string) (io.Closer, error) {
 			return lock.CreateSemaphore(d, name, permits, nil)
 		},
-		hold: func(d *shiplap.Domain, name string) (func() error, error) {
-			s, err := lock.OpenSemaphore(d, name)
-			if err == nil {
-				err = s.Acquire(context.Background(), permits)
-			}
-			return func() error { return s.Release(permits) }, err
-		},
-		open: func(d *shiplap.Domain, name string) (waiting, error) {
-			s, err := lock.OpenSemaphore(d, name)
-			return waiting{func(ctx context.Context) error {
-				err := s.Acquire(ctx, 1)
-				if err == nil {
-					err = s.Release(1)
-				}
-				return err
-			}, s.Close}, err
-		},
+		hold: holdsLock(opensPermits(permits)), open: waitsLock(opensPermits(1)),
 		ends: leaving(deaths(nil), nil),
 	})
+}
+
+// someOf are so many permits of a semaphore, taken together.
+type someOf struct {
+	s *lock.Semaphore
+	n int
+}
+
+func (p someOf) Lock(ctx context.Context) error { return p.s.Acquire(ctx, p.n) }
+func (p someOf) Unlock() error                  { return p.s.Release(p.n) }
+func (p someOf) Close() error                   { return p.s.Close() }
+
+func opensPermits(n int) func(d *shiplap.Domain, name string) (someOf, error) {
+	return func(d *shiplap.Domain, name string) (someOf, error) {
+		s, err := lock.OpenSemaphore(d, name)
+		return someOf{s, n}, err
+	}
 }
 
 // semaphoreTurn takes permits, sits down on as many chairs, and gives both back.

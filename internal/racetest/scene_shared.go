@@ -76,69 +76,47 @@ func init() {
 			}
 			return &arrays{a, f}, nil
 		},
-		turn: (*hand).arrayTurn,
-		judge: func(b *bout) error {
-			a, err := shared.OpenArray[uint64](b.d, object)
-			if err != nil {
-				return err
-			}
-			defer a.Close()
-			return b.within("Lock of an array that nobody holds", func(ctx context.Context) error { return b.held(a, a.Lock(ctx)) })
-		},
+		turn:  (*hand).arrayTurn,
+		judge: judgeLock(openArray),
 	})
+	value := func(d *shiplap.Domain, name string) (io.Closer, error) {
+		return shared.CreateValue(d, name, wide{}, nil)
+	}
+	openValue := shared.OpenValue[wide]
 	addVigil("value lock", vigil{
-		create: func(d *shiplap.Domain, name string) (io.Closer, error) {
-			return shared.CreateValue(d, name, wide{}, nil)
-		},
-		hold: func(d *shiplap.Domain, name string) (func() error, error) {
-			return taker(shared.OpenValue[wide](d, name))
-		},
-		open: func(d *shiplap.Domain, name string) (waiting, error) {
-			v, err := shared.OpenValue[wide](d, name)
-			return waiting{func(ctx context.Context) error { return lets(v, v.Lock(ctx)) }, v.Close}, err
-		},
+		create: value, hold: holdsLock(openValue), open: waitsLock(openValue),
 		ends: leaving(deaths(shiplap.ErrOwnerDied), nil),
 	})
 	addVigil("value change", vigil{ // that nobody makes, or the victim does
+		create: value, ends: quiet(),
+		hold: holds(openValue, func(v *shared.Value[wide]) error { return v.Store(context.Background(), wide{1}) }),
+		open: waits(openValue, func(ctx context.Context, v *shared.Value[wide]) error {
+			_, err := v.WaitUntil(ctx, func(w wide) bool { return w[0] == 1 })
+			return err
+		}),
+	})
+	array := func(d *shiplap.Domain, name string) (io.Closer, error) {
+		return shared.CreateArray[uint64](d, name, []int{arrayLen}, &shared.ArrayOptions{Frames: 2})
+	}
+	publish := func(ctx context.Context, a *shared.Array[uint64]) error {
+		_, err := a.Publish(ctx, func([]uint64) error { return nil })
+		return err
+	}
+	addVigil("array lock", vigil{
+		hold: holdsLock(openArray), open: waitsLock(openArray), ends: leaving(deaths(shiplap.ErrOwnerDied), nil),
 		create: func(d *shiplap.Domain, name string) (io.Closer, error) {
-			return shared.CreateValue(d, name, wide{}, nil)
+			return shared.CreateArray[uint64](d, name, []int{arrayLen}, nil)
 		},
-		hold: func(d *shiplap.Domain, name string) (func() error, error) {
-			v, err := shared.OpenValue[wide](d, name)
-			return func() error { return v.Store(context.Background(), wide{1}) }, err
-		},
-		open: func(d *shiplap.Domain, name string) (waiting, error) {
-			v, err := shared.OpenValue[wide](d, name)
-			return waiting{func(ctx context.Context) error {
-				_, err := v.WaitUntil(ctx, func(w wide) bool { return w[0] == 1 })
-				return err
-			}, v.Close}, err
-		},
-		ends: quiet(),
 	})
 	addVigil("array frame", vigil{
-		create: func(d *shiplap.Domain, name string) (io.Closer, error) {
-			return shared.CreateArray[uint64](d, name, []int{arrayLen}, &shared.ArrayOptions{Frames: 2})
-		},
-		hold: func(d *shiplap.Domain, name string) (func() error, error) {
-			a, err := shared.OpenArray[uint64](d, name)
-			return func() error {
-				_, err := a.Publish(context.Background(), func([]uint64) error { return nil })
-				return err
-			}, err
-		},
-		open: func(d *shiplap.Domain, name string) (waiting, error) {
-			a, err := shared.OpenArray[uint64](d, name)
-			return waiting{func(ctx context.Context) error { _, err := a.Watch(ctx, 0); return err }, a.Close}, err
-		},
-		ends: quiet(),
+		create: array, ends: quiet(),
+		hold: holds(openArray, func(a *shared.Array[uint64]) error { return publish(context.Background(), a) }),
+		open: waits(openArray, func(ctx context.Context, a *shared.Array[uint64]) error { _, err := a.Watch(ctx, 0); return err }),
 	})
 	addVigil("array publisher", vigil{ // dies while it publishes
-		create: func(d *shiplap.Domain, name string) (io.Closer, error) {
-			return shared.CreateArray[uint64](d, name, []int{arrayLen}, &shared.ArrayOptions{Frames: 2})
-		},
+		create: array, open: waits(openArray, publish), ends: leaving(deaths(nil), nil),
 		hold: func(d *shiplap.Domain, name string) (func() error, error) {
-			a, err := shared.OpenArray[uint64](d, name)
+			a, err := openArray(d, name)
 			if err != nil {
 				return nil, err
 			}
@@ -149,15 +127,11 @@ func init() {
 			<-inside
 			return func() error { close(leave); return nil }, nil
 		},
-		open: func(d *shiplap.Domain, name string) (waiting, error) {
-			a, err := shared.OpenArray[uint64](d, name)
-			return waiting{func(ctx context.Context) error {
-				_, err := a.Publish(ctx, func([]uint64) error { return nil })
-				return err
-			}, a.Close}, err
-		},
-		ends: leaving(deaths(nil), nil),
 	})
+}
+
+func openArray(d *shiplap.Domain, name string) (*shared.Array[uint64], error) {
+	return shared.OpenArray[uint64](d, name)
 }
 
 // quiet are the ends of a wait that no death ends; leaving is what is waited for.
@@ -246,7 +220,7 @@ func judgeValue(b *bout) error {
 			b.violation("lost", fmt.Sprintf("the value is %d; %d were added, and %d goroutines died while they added", is, said, died), "")
 		}
 	}
-	return b.within("Lock of a value that nobody holds", func(ctx context.Context) error { return b.held(v, v.Lock(ctx)) })
+	return b.lockFree(v)
 }
 
 // arrayTurn writes or reads.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"strconv"
 	"time"
 
@@ -22,42 +21,26 @@ func init() {
 		}
 		return h.storeTurn(s)
 	})
-	create := func(d *shiplap.Domain, name string) (io.Closer, error) {
-		return store.Create(d, name, &store.Options{MaxBytes: 1 << 20})
+	create := makes(store.Create, &store.Options{MaxBytes: 1 << 20})
+	open := func(d *shiplap.Domain, name string) (*store.Store, error) { return store.Open(d, name, nil) }
+	openKey := func(d *shiplap.Domain, name string) (*keyLock, error) {
+		s, err := open(d, name)
+		return &keyLock{s: s, key: "key"}, err
 	}
 	addVigil("store key", vigil{
-		create: create, ends: leaving(deaths(shiplap.ErrOwnerDied), nil),
-		hold: func(d *shiplap.Domain, name string) (func() error, error) {
-			s, err := store.Open(d, name, nil)
-			if err != nil {
-				return nil, err
-			}
-			return taker(&keyLock{s: s, key: "key"}, nil)
-		},
-		open: func(d *shiplap.Domain, name string) (waiting, error) {
-			s, err := store.Open(d, name, nil)
-			return waiting{func(ctx context.Context) error {
-				k := &keyLock{s: s, key: "key"}
-				return lets(k, k.Lock(ctx))
-			}, s.Close}, err
-		},
+		create: create, hold: holdsLock(openKey), open: waitsLock(openKey),
+		ends: leaving(deaths(shiplap.ErrOwnerDied), nil),
 	})
 	addVigil("store watch", vigil{
 		create: create, ends: quiet(),
-		hold: func(d *shiplap.Domain, name string) (func() error, error) {
-			s, err := store.Open(d, name, nil)
-			return func() error { _, err := s.Set(context.Background(), "key", []byte("x")); return err }, err
-		},
-		open: func(d *shiplap.Domain, name string) (waiting, error) {
-			s, err := store.Open(d, name, nil)
-			return waiting{func(ctx context.Context) error {
-				// The change may have been made already: it is told, too.
-				for _, err := range s.Watch(ctx, "*", &store.WatchOptions{Initial: true}) {
-					return err
-				}
-				return nil
-			}, s.Close}, err
-		},
+		hold: holds(open, func(s *store.Store) error { _, err := s.Set(context.Background(), "key", []byte("x")); return err }),
+		open: waits(open, func(ctx context.Context, s *store.Store) error {
+			// The change may have been made already: it is told, too.
+			for _, err := range s.Watch(ctx, "*", &store.WatchOptions{Initial: true}) {
+				return err
+			}
+			return nil
+		}),
 	})
 }
 
@@ -89,6 +72,7 @@ func (k *keyLock) TryLock() (err error) {
 
 func (k *keyLock) Unlock() error   { return k.lock.Unlock() }
 func (k *keyLock) Repaired() error { return k.lock.Repaired() }
+func (k *keyLock) Close() error    { return k.s.Close() }
 
 const (
 	storeKeys = 60

@@ -3,7 +3,6 @@ package racetest
 import (
 	"context"
 	"errors"
-	"io"
 
 	"github.com/shiplap-ipc/shiplap"
 	"github.com/shiplap-ipc/shiplap/topic"
@@ -19,58 +18,30 @@ func init() {
 			turn: (*hand).topicTurn,
 		})
 	}
-	create := func(d *shiplap.Domain, name string) (io.Closer, error) {
-		return topic.CreateRaw(d, name, &topic.Options{Capacity: 4096})
+	open := func(d *shiplap.Domain, name string) (*topic.Raw, error) { return topic.OpenRaw(d, name, nil) }
+	publisher := takes(open, func(t *topic.Raw) (*topic.RawPublisher, error) { return t.Publisher(context.Background()) })
+	subscription := takes(open, func(t *topic.Raw) (*topic.RawSubscription, error) { return t.Subscribe(nil) })
+	v := vigil{ // a subscriber is behind
+		create: makes(topic.CreateRaw, &topic.Options{Capacity: 4096}),
+		hold:   holds(subscription, part[*topic.RawSubscription].giveBack),
+		ends:   leaving(deaths(nil), nil),
 	}
-	lags := func(d *shiplap.Domain, name string) (func() error, error) {
-		t, err := topic.OpenRaw(d, name, nil)
-		if err != nil {
-			return nil, err
-		}
-		s, err := t.Subscribe(nil)
-		return func() error { return s.Close() }, err
-	}
-	addVigil("topic lag", vigil{
-		create: create, hold: lags, ends: leaving(deaths(nil), nil),
-		open: func(d *shiplap.Domain, name string) (waiting, error) {
-			t, err := topic.OpenRaw(d, name, nil)
-			if err != nil {
-				return waiting{}, err
-			}
-			publish := func(ctx context.Context) error { return t.Publish(ctx, make([]byte, 500)) }
-			return waiting{publish, t.Close}, untilFull(publish)
-		},
+	publish := func(ctx context.Context, t *topic.Raw) error { return t.Publish(ctx, make([]byte, 500)) }
+	v.open = waitsFull(open, publish)
+	addVigil("topic lag", v)
+	v.open = waitsFull(publisher, func(ctx context.Context, p part[*topic.RawPublisher]) error {
+		return p.own.Publish(ctx, make([]byte, 500))
 	})
-	addVigil("topic lag of a publisher's", vigil{
-		create: create, hold: lags, ends: leaving(deaths(nil), nil),
-		open: func(d *shiplap.Domain, name string) (waiting, error) {
-			t, err := topic.OpenRaw(d, name, nil)
-			if err != nil {
-				return waiting{}, err
-			}
-			p, err := t.Publisher(context.Background())
-			if err != nil {
-				return waiting{}, errors.Join(err, t.Close())
-			}
-			publish := func(ctx context.Context) error { return p.Publish(ctx, make([]byte, 500)) }
-			return waiting{publish, t.Close}, untilFull(publish)
-		},
+	addVigil("topic lag of a publisher's", v)
+	v.hold, v.open = holds(publisher, part[*topic.RawPublisher].giveBack), waits(open, publish)
+	addVigil("topic publisher", v)
+	v.hold = holds(open, func(t *topic.Raw) error { return t.Publish(context.Background(), []byte("one")) })
+	v.open = waits(subscription, func(ctx context.Context, s part[*topic.RawSubscription]) error {
+		_, err := s.own.Receive(ctx, nil)
+		return err
 	})
-	addVigil("topic publisher", vigil{
-		create: create, ends: leaving(deaths(nil), nil),
-		hold: func(d *shiplap.Domain, name string) (func() error, error) {
-			t, err := topic.OpenRaw(d, name, nil)
-			if err != nil {
-				return nil, err
-			}
-			p, err := t.Publisher(context.Background())
-			return func() error { return p.Close() }, err
-		},
-		open: func(d *shiplap.Domain, name string) (waiting, error) {
-			t, err := topic.OpenRaw(d, name, nil)
-			return waiting{func(ctx context.Context) error { return t.Publish(ctx, make([]byte, 500)) }, t.Close}, err
-		},
-	})
+	v.ends = quiet()
+	addVigil("topic silent", v)
 }
 
 // topicTurn publishes in order, or subscribes for some messages.

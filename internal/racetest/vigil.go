@@ -19,22 +19,16 @@ import (
 type vigil struct {
 	// create makes the object; what it returns is closed at the end of the round. The victim does
 	// if it is nil.
-	create func(d *shiplap.Domain, name string) (io.Closer, error)
-	// hold makes the victim hold it; leave gives it up in an orderly way, nil if there is no such.
-	hold func(d *shiplap.Domain, name string) (leave func() error, err error)
-	// open prepares the waiter; wait waits until it is told.
-	open func(d *shiplap.Domain, name string) (waiting, error)
+	create creating
+	// hold makes the victim hold it.
+	hold holding
+	// open prepares the waiter.
+	open opening
 	// ends are the errors that each way of ending the wait may lead to. Ways that are not there are
 	// not tried.
 	ends map[way][]error
 	// early says that the waiter must be ready before the victim can hold.
 	early bool
-}
-
-// waiting is what waits.
-type waiting struct {
-	wait  func(ctx context.Context) error
-	close func() error
 }
 
 // way is how a wait comes to its end.
@@ -66,7 +60,11 @@ func leaving(m map[way][]error, told ...error) map[way][]error {
 	return m
 }
 
+// vigils are all vigils, by kind.
+var vigils = map[string]vigil{}
+
 func addVigil(kind string, v vigil) {
+	vigils[kind] = v
 	scenes = append(scenes, Scene{Name: kind + " vigil", run: v.run, play: v.play})
 }
 
@@ -148,24 +146,17 @@ func (v vigil) round(b *bout, w way, waiter *hire, domain, name string) (err err
 			victim.kill()
 		}
 	}()
-	expect := func(h *hire, line, want string) bool {
-		h.tell(line)
-		got, ok := b.answer(h, line)
-		if ok && got != want {
-			err = fmt.Errorf("process %d says %q, not %q", h.n, got, want)
-		}
-		return ok && got == want
-	}
 	hold, wait := "hold "+domain+" "+name, "wait "+domain+" "+name
 	if v.early {
 		waiter.tell(wait)
-		if !expect(victim, hold, "holding") {
-			return err
-		}
-		if line, ok := b.answer(waiter, wait); line != "waiting" {
-			return fmt.Errorf("the waiter says %q (%v)", line, ok)
-		}
-	} else if !expect(victim, hold, "holding") || !expect(waiter, wait, "waiting") {
+	}
+	if err := b.does(victim, hold, "holding"); err != nil {
+		return err
+	}
+	if !v.early {
+		waiter.tell(wait)
+	}
+	if err := b.expects(waiter, wait, "waiting"); err != nil {
 		return err
 	}
 	time.Sleep(time.Duration(b.rng.IntN([]int{1, 3000, 80000}[b.rng.IntN(3)])) * time.Microsecond)
@@ -204,10 +195,34 @@ func (v vigil) round(b *bout, w way, waiter *hire, domain, name string) (err err
 	}
 	b.delay(string(w), time.Duration(when-begin))
 	name, text, _ := strings.Cut(what, " ")
-	if !slices.ContainsFunc(v.ends[w], func(e error) bool {
-		return slices.Contains(strings.Split(name, "+"), errorName(e))
-	}) {
+	if !v.mayEnd(w, name) {
 		b.violation("wrong-end", fmt.Sprintf("%s: the wait ends with %s (%s)", w, name, text), "")
+	}
+	return nil
+}
+
+// mayEnd reports whether a wait may end in that way with an error of these names.
+func (v vigil) mayEnd(w way, names string) bool {
+	return slices.ContainsFunc(v.ends[w], func(e error) bool {
+		return slices.Contains(strings.Split(names, "+"), errorName(e))
+	})
+}
+
+// does tells a worker to do something, and waits until it says that it has.
+func (b *bout) does(h *hire, line, want string) error {
+	h.tell(line)
+	return b.expects(h, line, want)
+}
+
+// expects waits for what a worker says when it has done what it was told. errOver: it says nothing, which is
+// reported.
+func (b *bout) expects(h *hire, told, want string) error {
+	got, ok := b.answer(h, told)
+	if !ok {
+		return errOver
+	}
+	if got != want {
+		return fmt.Errorf("process %d says %q, not %q", h.n, got, want)
 	}
 	return nil
 }
@@ -330,26 +345,4 @@ func (v vigil) waits(w *worker) error {
 			_ = obj.close()
 		}
 	}
-}
-
-// lets is the end of a wait for a lock: the lock is given back, and the error says how it was had.
-func lets(l interface{ Unlock() error }, err error) error {
-	if err == nil || errors.Is(err, shiplap.ErrOwnerDied) {
-		err = errors.Join(err, l.Unlock())
-	}
-	return err
-}
-
-// taker is a victim that holds a lock.
-func taker(l interface {
-	Lock(context.Context) error
-	Unlock() error
-}, err error) (func() error, error) {
-	if err == nil {
-		err = l.Lock(context.Background())
-	}
-	if err != nil {
-		return nil, err
-	}
-	return l.Unlock, nil
 }
