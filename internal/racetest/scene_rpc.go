@@ -102,7 +102,8 @@ func init() {
 				ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
 				c, err := rpc.Dial(ctx, d, name+"-service", nil)
 				cancel()
-				if isAny(err, []error{shiplap.ErrNotExist, context.DeadlineExceeded}) {
+				// It may not listen yet, or just begin to.
+				if isAny(err, []error{shiplap.ErrNotExist, shiplap.ErrPeerGone, context.DeadlineExceeded}) {
 					time.Sleep(time.Millisecond)
 					continue
 				}
