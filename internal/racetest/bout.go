@@ -38,7 +38,8 @@ type bout struct {
 }
 
 func (r *Run) bout(ctx context.Context, s Scene, seed uint64) (err error) {
-	b := &bout{Run: r, ctx: ctx, scene: s.Name, seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), done: make(chan struct{}),
+	b := &bout{Run: r, ctx: ctx, scene: s.Name, seed: seed, rng: rand.New(rand.NewPCG(seed, 1)),
+		done: make(chan struct{}),
 		said: map[string]int{}}
 	b.weather = randomWeather(b.rng, s.Removable)
 	if r.Weather != nil {
@@ -105,7 +106,7 @@ func (b *bout) within(what string, f func(ctx context.Context) error) error {
 	defer cancel()
 	err := f(ctx)
 	if errors.Is(err, context.DeadlineExceeded) {
-		b.violation("hang", fmt.Sprintf("the supervisor's %s was not over after %v", what, b.Bound), "")
+		b.violationf("hang", "the supervisor's %s was not over after %v", what, b.Bound)
 	}
 	return err
 }
@@ -124,7 +125,8 @@ func (b *bout) hears(h *hire, bounds int) (line string, ok bool) {
 // crowd is how many threads for each processor make a machine on which everybody waits for its turn.
 const crowd = 4
 
-// bound is what no call may exceed now. Where many threads share a processor, a process may not run for seconds.
+// bound is what no call may exceed now. Where many threads share a processor, a process may not
+// run for seconds.
 func (b *bout) bound() time.Duration {
 	if runnable() > crowd*runtime.NumCPU() {
 		return 6 * b.Bound
@@ -184,7 +186,8 @@ func (b *bout) patrol() {
 				if was, ok := firstSeen[p]; !ok || late[p] != l {
 					late[p], firstSeen[p] = l, time.Now()
 				} else if time.Since(was) > time.Second {
-					text := fmt.Sprintf("process %d.%d goroutine %d: %v has not returned %v after it should", h.n, exec, i, l.op,
+					text := fmt.Sprintf("process %d.%d goroutine %d: %v has not returned %v after it should",
+						h.n, exec, i, l.op,
 						time.Duration(now()-l.since).Round(time.Millisecond))
 					b.violation("hang", text, h.dump())
 					break

@@ -43,12 +43,14 @@ func (b *bout) hire(role string) (*hire, error) {
 	}
 	b.ledger.hired.Store(uint64(n + 1))
 	h := &hire{b: b, n: n, cmd: exec.Command("/proc/self/exe"), lines: make(chan string, 64)}
-	text, err := json.Marshal(order{Scene: b.scene, Role: role, Base: b.base, Ledger: b.path, Hire: n, Seed: b.seed, Weather: b.weather})
+	text, err := json.Marshal(order{Scene: b.scene, Role: role, Base: b.base, Ledger: b.path, Hire: n,
+		Seed: b.seed, Weather: b.weather})
 	if err != nil {
 		return nil, err
 	}
 	h.cmd.Env = append(os.Environ(), envOrder+"="+string(text), "GOTRACEBACK=all",
-		"GORACE="+os.Getenv("GORACE")+" atexit_sleep_ms=0") // or each end takes a second under the race detector
+		// Or each end takes a second under the race detector.
+		"GORACE="+os.Getenv("GORACE")+" atexit_sleep_ms=0")
 	h.cmd.SysProcAttr = dieWithParent()
 	h.cmd.Stderr = h
 	out, err := h.cmd.StdoutPipe()
@@ -192,7 +194,7 @@ func interesting(dump string) string {
 			under = under || !strings.HasPrefix(f, "internal/racetest.")
 			where = append(where, strings.TrimSuffix(f, "(...)")+" "+line)
 		}
-		under = under && !strings.HasPrefix(where[0], "internal/member.onExit") // it waits for another process's end
+		under = under && !strings.HasPrefix(where[0], "internal/member.onExit") // waits for another process
 		number, _, _ := strings.Cut(head, " gp=")
 		_, state, _ := strings.Cut(head, " [")
 		if under {

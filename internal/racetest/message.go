@@ -40,7 +40,8 @@ func parse(msg []byte) (cell int, from name, err error) {
 	from = name(binary.LittleEndian.Uint64(msg[8:]))
 	fill := binary.LittleEndian.Uint64(msg[16:])
 	if cell < 0 || cell >= maxCells || fill != uint64(len(msg)-headOf) {
-		return 0, 0, fmt.Errorf("a message of %d bytes is for cell %d and says that it has %d", len(msg), cell, fill+headOf)
+		return 0, 0, fmt.Errorf("a message of %d bytes is for cell %d and says that it has %d", len(msg),
+			cell, fill+headOf)
 	}
 	for i, c := range msg[headOf:] {
 		if c != byte(cell*31+i) {

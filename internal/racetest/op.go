@@ -34,8 +34,8 @@ const (
 	opSweep
 )
 
-var opNames = [...]string{"nothing", "Join", "Open", "Close", "Domain.Close", "Lock", "Unlock", "Acquire", "Release", "Put",
-	"Get", "Receive", "Ack", "Send", "Recv", "Wait", "Dial", "Accept", "Publish", "Subscribe", "Store", "Load", "Update",
-	"Watch", "Check", "Call", "Reset", "Sweep"}
+var opNames = [...]string{"nothing", "Join", "Open", "Close", "Domain.Close", "Lock", "Unlock", "Acquire",
+	"Release", "Put", "Get", "Receive", "Ack", "Send", "Recv", "Wait", "Dial", "Accept", "Publish",
+	"Subscribe", "Store", "Load", "Update", "Watch", "Check", "Call", "Reset", "Sweep"}
 
 func (o op) String() string { return opNames[o] }

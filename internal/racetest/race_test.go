@@ -37,8 +37,8 @@ func TestScenes(t *testing.T) {
 	}
 }
 
-// TestLossIsTold: whoever waits hears within a second that files are lost. On a busy machine anything may be late once;
-// what has a reason is late each time.
+// TestLossIsTold: whoever waits hears within a second that files are lost. On a busy machine
+// anything may be late once; what has a reason is late each time.
 func TestLossIsTold(t *testing.T) {
 	var worst time.Duration
 	for range 5 {

@@ -28,7 +28,8 @@ type Violation struct {
 
 // String is the violation and how to see it again.
 func (v Violation) String() string {
-	s := fmt.Sprintf("%s: %s: %s\n    again, with luck: -only '^%s$' -seed %d (%s)", v.Scene, v.Kind, v.Text, v.Scene, v.Seed, v.Weather)
+	s := fmt.Sprintf("%s: %s: %s\n    again, with luck: -only '^%s$' -seed %d (%s)", v.Scene, v.Kind, v.Text,
+		v.Scene, v.Seed, v.Weather)
 	if v.Detail != "" {
 		s += "\n" + v.Detail
 	}
@@ -205,6 +206,11 @@ func (b *bout) violation(kind, text, detail string) {
 	if b.said[kind]++; b.Log != nil && b.said[kind] <= 2 {
 		fmt.Fprintln(b.Log, v)
 	}
+}
+
+// violationf is violation without stacks.
+func (b *bout) violationf(kind, format string, a ...any) {
+	b.violation(kind, fmt.Sprintf(format, a...), "")
 }
 
 // Violations are those found so far.

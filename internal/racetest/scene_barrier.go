@@ -3,7 +3,6 @@ package racetest
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"time"
 
@@ -16,8 +15,10 @@ const parties = 3
 func init() {
 	addStorm("barrier", storm[*lock.Barrier]{
 		create: func(b *bout) error { return made(lock.CreateBarrier(b.d, object, parties, nil)) },
-		open:   func(_ *worker, d *shiplap.Domain) (*lock.Barrier, error) { return lock.OpenBarrier(d, object) },
-		turn:   (*hand).barrierTurn, judge: judgeBarrier,
+		open: func(_ *worker, d *shiplap.Domain) (*lock.Barrier, error) {
+			return lock.OpenBarrier(d, object)
+		},
+		turn: (*hand).barrierTurn, judge: judgeBarrier,
 	})
 	addVigil("barrier", vigil{
 		create: func(d *shiplap.Domain, name string) (io.Closer, error) {
@@ -37,7 +38,10 @@ func init() {
 				time.Sleep(100 * time.Microsecond)
 			}
 		},
-		open: waits(lock.OpenBarrier, func(ctx context.Context, b *lock.Barrier) error { _, err := b.Wait(ctx); return err }),
+		open: waits(lock.OpenBarrier, func(ctx context.Context, b *lock.Barrier) error {
+			_, err := b.Wait(ctx)
+			return err
+		}),
 		ends: func() map[way][]error {
 			m := leaving(deaths(lock.ErrBroken), lock.ErrBroken)
 			for _, w := range []way{removed, wiped} { // if the other one was told first, and left
@@ -98,9 +102,11 @@ func judgeBarrier(b *bout) error {
 		sum += b.ledger.words[i].Load()
 	}
 	b.count("rounds", most)
-	if missing, died, gone := most*parties-sum, uint64(b.busyAtDeath(opWait)), b.ledger.words[parties].Load(); missing > died+gone && !b.weather.lossy() {
-		text := fmt.Sprintf("%d parties did not return from rounds that others returned from; %d died, %d closed their handles", missing, died, gone)
-		b.violation("lost", text, "")
+	missing, died, gone := most*parties-sum, uint64(b.busyAtDeath(opWait)), b.ledger.words[parties].Load()
+	if missing > died+gone && !b.weather.lossy() {
+		b.violationf("lost",
+			"%d parties did not return from rounds that others returned from; "+
+				"%d died, %d closed their handles", missing, died, gone)
 	}
 	return b.within("Reset", br.Reset)
 }

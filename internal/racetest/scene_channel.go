@@ -50,11 +50,13 @@ func (h *hand) channelTurn(c *channel.Raw) bool {
 	}
 	if h.sends() {
 		return h.puts(func(msg []byte) error {
-			return h.maybe(opSend, func(ctx context.Context) error { return c.Send(ctx, msg) }, func() error { return c.TrySend(msg) })
+			return h.maybe(opSend, func(ctx context.Context) error { return c.Send(ctx, msg) },
+				func() error { return c.TrySend(msg) })
 		}, shiplap.ErrFull, shiplap.ErrBusy, shiplap.ErrPeerGone) && !h.isClosing()
 	}
 	var msg []byte
-	err := h.maybe(opRecv, func(ctx context.Context) (err error) { msg, err = c.Receive(ctx, nil); return h.note(msg, err) },
+	err := h.maybe(opRecv,
+		func(ctx context.Context) (err error) { msg, err = c.Receive(ctx, nil); return h.note(msg, err) },
 		func() (err error) { msg, err = c.TryReceive(nil); return h.note(msg, err) })
 	switch {
 	case err == nil:
@@ -108,7 +110,7 @@ func (b *bout) drain(f func() ([]byte, error)) error {
 func (b *bout) once(in op) {
 	for i := range min(int(b.ledger.cells.Load()), maxCells) {
 		if c := b.ledger.cell(i).Load(); c >= 2*taken {
-			b.violation("doubled", fmt.Sprintf("message %d arrived %d times", i, c/taken), "")
+			b.violationf("doubled", "message %d arrived %d times", i, c/taken)
 		}
 	}
 	missing, wrong, text := b.lost(func(c uint64) bool { return c >= taken })
@@ -116,6 +118,6 @@ func (b *bout) once(in op) {
 		b.violation("made-up", text, "")
 	}
 	if may := b.busyAtDeath(in); missing > may && !b.weather.lossy() {
-		b.violation("lost", fmt.Sprintf("%d messages are missing, and %d receivers died: %s", missing, may, text), "")
+		b.violationf("lost", "%d messages are missing, and %d receivers died: %s", missing, may, text)
 	}
 }

@@ -75,7 +75,8 @@ func init() {
 			}
 			// It may return for no reason; then it is asked again, and a signal is known to
 			// have come by the counter.
-			err := c.c.WaitFor(ctx, c.m, func() bool { st, err := c.c.Stats(); return err == nil && st.Signals > 0 })
+			err := c.c.WaitFor(ctx, c.m,
+				func() bool { st, err := c.c.Stats(); return err == nil && st.Signals > 0 })
 			if !errors.Is(err, lock.ErrNotLocked) {
 				_ = c.m.Unlock()
 			}

@@ -16,8 +16,9 @@ import (
 	"github.com/shiplap-ipc/shiplap/internal/segment"
 )
 
-// In this scene one process makes an object of each kind and holds what it can, another one waits for each, and the
-// supervisor, which is no member, takes the files away under both. The waits are those of the vigils.
+// In this scene one process makes an object of each kind and holds what it can, another one waits
+// for each, and the supervisor, which is no member, takes the files away under both. The waits are
+// those of the vigils.
 func init() {
 	scenes = append(scenes, Scene{Name: "lost files", run: runLoss, play: playLoss})
 }
@@ -108,7 +109,7 @@ func lossRound(b *bout, how, domain string, lose func(b *bout, dir string) error
 				b.delay(how, time.Duration(told-begin))
 			}
 			if !vigils[kind].mayEnd(wiped, names) {
-				b.violation("wrong-end", fmt.Sprintf("%s: the %s of %s ends with %s (%s)", how, turn, kind, names, text), "")
+				b.violationf("wrong-end", "%s: the %s of %s ends with %s (%s)", how, turn, kind, names, text)
 			}
 			b.count("waits", 1)
 		}
@@ -157,8 +158,7 @@ func playLoss(w *worker) error {
 // lossName is the name of the object of a kind.
 func lossName(i int) string { return fmt.Sprint("it", i) }
 
-// lossHolds makes all objects, holds what the victims of vigils hold, and ends by its own end: there is nothing to
-// be given back.
+// lossHolds makes all objects, and holds what the victims of vigils hold, until its process ends.
 func lossHolds(w *worker, d *shiplap.Domain) error {
 	for i, k := range lossKinds() {
 		v := vigils[k]

@@ -1,7 +1,6 @@
 package racetest
 
 import (
-	"fmt"
 	"os"
 	"slices"
 
@@ -30,12 +29,13 @@ func init() {
 				return err
 			}
 			for _, h := range b.hires {
-				listed := slices.ContainsFunc(all, func(p shiplap.Process) bool { return p.Pid == h.cmd.Process.Pid })
+				listed := slices.ContainsFunc(all,
+					func(p shiplap.Process) bool { return p.Pid == h.cmd.Process.Pid })
 				switch {
 				case h.living() && b.weather.Stay && !listed:
-					b.violation("unlisted", fmt.Sprintf("process %d is a member, and not among %s", h.n, show(all)), "")
+					b.violationf("unlisted", "process %d is a member, and not among %s", h.n, show(all))
 				case !h.living() && listed:
-					b.violation("unswept", fmt.Sprintf("process %d is dead, and still among %s", h.n, show(all)), "")
+					b.violationf("unswept", "process %d is dead, and still among %s", h.n, show(all))
 				}
 			}
 			return nil
@@ -57,8 +57,10 @@ func (h *hand) memberTurn(m membership) bool {
 	if err != nil {
 		return h.ends("Members", err)
 	}
-	if pid := os.Getpid(); !slices.ContainsFunc(all, func(p shiplap.Process) bool { return p.Pid == pid && p.Alive }) && !h.isClosing() {
-		h.complain("unlisted", "%v is of process %d, which is a member, and not among %s", h.me(), pid, show(all))
+	if pid := os.Getpid(); !slices.ContainsFunc(all,
+		func(p shiplap.Process) bool { return p.Pid == pid && p.Alive }) && !h.isClosing() {
+		h.complain("unlisted", "%v is of process %d, which is a member, and not among %s", h.me(), pid,
+			show(all))
 		return false
 	}
 	return true

@@ -113,7 +113,8 @@ func (h *hand) enters(mark int, died bool) (leave func()) {
 		switch {
 		case was == 0:
 		case !h.dead(was) && !h.excused():
-			h.complain("two-owners", "%v has the lock, and so has %v (told that an owner died: %v)", was, me, died)
+			h.complain("two-owners", "%v has the lock, and so has %v (told that an owner died: %v)", was, me,
+				died)
 		case h.dead(was) && !died && was.epoch() == me.epoch() && !h.excused():
 			h.complain("not-told", "%v died inside, and %v is not told of it", was, me)
 		}
@@ -133,7 +134,8 @@ func (h *hand) enters(mark int, died bool) (leave func()) {
 
 func init() {
 	addVigil("mutex", vigil{
-		create: makes(lock.CreateMutex, nil), hold: holdsLock(lock.OpenMutex), open: waitsLock(lock.OpenMutex),
+		create: makes(lock.CreateMutex, nil),
+		hold:   holdsLock(lock.OpenMutex), open: waitsLock(lock.OpenMutex),
 		ends: leaving(deaths(shiplap.ErrOwnerDied), nil),
 	})
 }

@@ -36,13 +36,17 @@ func init() {
 	})
 	addVigil("pipe sending", vigil{
 		hold: first, ends: leaving(deaths(shiplap.ErrPeerGone), shiplap.ErrPeerGone),
-		open: waitsFull(end, func(ctx context.Context, e *pipe.End) error { return e.Send(ctx, make([]byte, 1000)) }),
+		open: waitsFull(end, func(ctx context.Context, e *pipe.End) error {
+			return e.Send(ctx, make([]byte, 1000))
+		}),
 	})
 	addStorm("listener", storm[*caller]{
 		open: openCaller, turn: (*hand).callerTurn,
 		shut: []error{shiplap.ErrExist},
 	})
-	listen := func(d *shiplap.Domain, name string) (*pipe.Listener, error) { return pipe.Listen(d, name, smallPipe) }
+	listen := func(d *shiplap.Domain, name string) (*pipe.Listener, error) {
+		return pipe.Listen(d, name, smallPipe)
+	}
 	dial := func(d *shiplap.Domain, name string) (*pipe.End, error) {
 		return pipe.Dial(context.Background(), d, name, smallPipe)
 	}
@@ -70,7 +74,8 @@ func init() {
 	})
 	addVigil("dialling", vigil{ // too many did before
 		hold: listens,
-		open: waitsFull(func(d *shiplap.Domain, name string) (asker, error) { return asker{d, name}, nil }, dialled),
+		open: waitsFull(func(d *shiplap.Domain, name string) (asker, error) { return asker{d, name}, nil },
+			dialled),
 		ends: map[way][]error{
 			killed: {shiplap.ErrPeerGone}, forking: {shiplap.ErrPeerGone}, execed: {shiplap.ErrPeerGone},
 			left:   {shiplap.ErrPeerGone, shiplap.ErrNotExist}, // the latter if it dials when all is over
@@ -117,7 +122,8 @@ func (h *hand) pipeTurn(e *pipeEnd) bool {
 			h.pause()
 		}
 		h.cell(c).Add(1)
-		err := h.wait(opSend, func() error { return e.Send(h.ctx, message(nil, c, name(seq), h.rng.IntN(500))) })
+		err := h.wait(opSend,
+			func() error { return e.Send(h.ctx, message(nil, c, name(seq), h.rng.IntN(500))) })
 		if err != nil {
 			return h.pipeEnds("Send", err, shiplap.ErrPeerGone)
 		}
@@ -135,7 +141,8 @@ func (h *hand) pipeReceives(e *pipeEnd) bool {
 			return false
 		}
 		if want := e.last[c] + 1; uint64(seq) != want {
-			h.complain("lost", "%v received message %d of a sender whose last was %d", h.me(), uint64(seq), want-1)
+			h.complain("lost", "%v received message %d of a sender whose last was %d", h.me(), uint64(seq),
+				want-1)
 		}
 		e.last[c] = uint64(seq)
 		return true
@@ -143,7 +150,9 @@ func (h *hand) pipeReceives(e *pipeEnd) bool {
 	if errors.Is(err, io.EOF) && !h.isClosing() {
 		for c, last := range e.last {
 			if sent := h.cell(c).Load() >> 32; last < sent {
-				h.complain("lost", "%v is told that this is the end; %d messages were sent, and %d have arrived", h.me(), sent, last)
+				h.complain("lost",
+					"%v is told that this is the end; %d messages were sent, and %d have arrived",
+					h.me(), sent, last)
 			}
 		}
 	}
@@ -190,7 +199,8 @@ func (h *hand) callerTurn(c *caller) bool {
 	ctx, within, cancel := h.context()
 	defer cancel()
 	var e *pipe.End
-	err := h.call(opDial, within, func() (err error) { e, err = pipe.Dial(ctx, c.d, object, smallPipe); return err })
+	err := h.call(opDial, within,
+		func() (err error) { e, err = pipe.Dial(ctx, c.d, object, smallPipe); return err })
 	switch {
 	case err == nil:
 	case isAny(err, []error{shiplap.ErrNotExist, shiplap.ErrPeerGone, context.DeadlineExceeded}):
@@ -208,7 +218,8 @@ func (h *hand) callerTurn(c *caller) bool {
 		return isAny(err, gone) || h.ends("Send to a listener", err)
 	}
 	var msg []byte
-	err = h.call(opRecv, 0, func() (err error) { msg, err = e.Recv(h.ctx, nil); return err }) // an answer, or the end
+	err = h.call(opRecv, 0,
+		func() (err error) { msg, err = e.Recv(h.ctx, nil); return err }) // an answer, or the end
 	if err != nil {
 		return isAny(err, gone) || h.ends("Recv from a listener", err)
 	}

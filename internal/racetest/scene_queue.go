@@ -38,8 +38,12 @@ func init() {
 			return q, putOne(context.Background(), q)
 		}
 	}
-	producer := takes(openRaw, func(q *queue.Raw) (*queue.RawProducer, error) { return q.Producer(context.Background()) })
-	consumer := takes(openRaw, func(q *queue.Raw) (*queue.RawConsumer, error) { return q.Consumer(context.Background()) })
+	producer := takes(openRaw, func(q *queue.Raw) (*queue.RawProducer, error) {
+		return q.Producer(context.Background())
+	})
+	consumer := takes(openRaw, func(q *queue.Raw) (*queue.RawConsumer, error) {
+		return q.Consumer(context.Background())
+	})
 	receive := func(ctx context.Context, q *queue.Raw) error {
 		v, err := q.Receive(ctx)
 		if err == nil {
@@ -85,7 +89,8 @@ func init() {
 		create: makes(queue.CreateRaw, ack), hold: gives, open: waits(openRaw, receive), ends: quiet(),
 	})
 	addVigil("queue full", vigil{
-		create: makes(queue.CreateRaw, small), hold: takesAll, open: waitsFull(openRaw, putHalf), ends: quiet(),
+		create: makes(queue.CreateRaw, small), ends: quiet(),
+		hold: takesAll, open: waitsFull(openRaw, putHalf),
 	})
 	addVigil("queue exclusive empty", vigil{
 		create: makes(queue.CreateRaw, small), hold: gives, ends: quiet(),
@@ -135,11 +140,13 @@ func (h *hand) queueTurn(q *queue.Raw) bool {
 	}
 	if h.sends() {
 		return h.puts(func(msg []byte) error {
-			return h.maybe(opPut, func(ctx context.Context) error { return q.Put(ctx, msg) }, func() error { return q.TryPut(msg) })
+			return h.maybe(opPut, func(ctx context.Context) error { return q.Put(ctx, msg) },
+				func() error { return q.TryPut(msg) })
 		}, shiplap.ErrFull, shiplap.ErrBusy)
 	}
 	return h.gets(func() (msg []byte, err error) {
-		err = h.maybe(opGet, func(ctx context.Context) (err error) { msg, err = q.Get(ctx, nil); return h.note(msg, err) },
+		err = h.maybe(opGet,
+			func(ctx context.Context) (err error) { msg, err = q.Get(ctx, nil); return h.note(msg, err) },
 			func() (err error) { msg, err = q.TryGet(nil); return h.note(msg, err) })
 		return msg, err
 	})
@@ -202,7 +209,8 @@ func (h *hand) exclusiveTurn(q *queue.Raw) bool {
 						return p.Commit(len(msg))
 					})
 				}
-				return h.maybe(opPut, func(ctx context.Context) error { return p.Put(ctx, msg) }, func() error { return p.TryPut(msg) })
+				return h.maybe(opPut, func(ctx context.Context) error { return p.Put(ctx, msg) },
+					func() error { return p.TryPut(msg) })
 			}, shiplap.ErrFull)
 			if !good {
 				return false
@@ -218,7 +226,8 @@ func (h *hand) exclusiveTurn(q *queue.Raw) bool {
 	defer c.Close()
 	for range n {
 		good := h.gets(func() (msg []byte, err error) {
-			err = h.maybe(opGet, func(ctx context.Context) (err error) { msg, err = c.Get(ctx, nil); return h.note(msg, err) },
+			err = h.maybe(opGet,
+				func(ctx context.Context) (err error) { msg, err = c.Get(ctx, nil); return h.note(msg, err) },
 				func() (err error) { msg, err = c.TryGet(nil); return h.note(msg, err) })
 			return msg, err
 		})
@@ -258,7 +267,8 @@ func (h *hand) ackTurn(q *queue.Raw) bool {
 	// One that received it earlier, and whose handle is closed, may come here after the next one
 	// has acknowledged it.
 	if now := cell.Load(); now&acked != 0 && v.Count > int(now>>ackedBy&0xff) {
-		h.complain("doubled", "message %d was acknowledged (%#x), and comes again, for the %dth time, to %v", c, now, v.Count, h.me())
+		h.complain("doubled", "message %d was acknowledged (%#x), and comes again, for the %dth time, to %v",
+			c, now, v.Count, h.me())
 	}
 	if h.temper == pausing {
 		h.linger()
@@ -310,7 +320,8 @@ func judgeQueue(b *bout) error {
 	defer q.Close()
 	err = b.drain(func() (msg []byte, err error) {
 		if msg, err = q.TryGet(nil); errors.Is(err, shiplap.ErrBusy) {
-			err = b.within("Get of what is left", func(ctx context.Context) error { msg, err = q.Get(ctx, nil); return err })
+			err = b.within("Get of what is left",
+				func(ctx context.Context) error { msg, err = q.Get(ctx, nil); return err })
 		}
 		return msg, err
 	})
@@ -343,7 +354,7 @@ func judgeAck(b *bout) error {
 			}
 			cell := b.ledger.cell(c)
 			if cell.Load()&acked != 0 {
-				b.violation("doubled", fmt.Sprintf("message %d was acknowledged, and is still there", c), "")
+				b.violationf("doubled", "message %d was acknowledged, and is still there", c)
 			}
 			if err := v.Ack(); err != nil {
 				return err
@@ -352,7 +363,7 @@ func judgeAck(b *bout) error {
 			continue
 		}
 		if !errors.Is(err, shiplap.ErrEmpty) && !errors.Is(err, shiplap.ErrBusy) {
-			b.violation("error", fmt.Sprintf("draining: %v", err), "")
+			b.violationf("error", "draining: %v", err)
 			return nil
 		}
 		st, err := q.Stats()
@@ -363,7 +374,7 @@ func judgeAck(b *bout) error {
 			break
 		}
 		if time.Now().After(end) {
-			b.violation("stuck", fmt.Sprintf("%d messages are there that nobody can receive: %v", st.Depth, st), "")
+			b.violationf("stuck", "%d messages are there that nobody can receive: %v", st.Depth, st)
 			return nil
 		}
 		time.Sleep(time.Millisecond)
@@ -373,7 +384,7 @@ func judgeAck(b *bout) error {
 		b.violation("made-up", text, "")
 	}
 	if missing > 0 && !b.weather.lossy() {
-		b.violation("lost", fmt.Sprintf("%d messages are missing: %s", missing, text), "")
+		b.violationf("lost", "%d messages are missing: %s", missing, text)
 	}
 	return nil
 }

@@ -37,16 +37,20 @@ func openRemovable(d *shiplap.Domain, i int) (removable, error) {
 	switch i % 4 {
 	case 0:
 		m, err := lock.OpenOrCreateMutex(d, name, nil)
-		return removable{m, func(ctx context.Context) error { return m.Lock(ctx) }, func() error { return m.Unlock() }}, err
+		return removable{m, func(ctx context.Context) error { return m.Lock(ctx) },
+			func() error { return m.Unlock() }}, err
 	case 1:
 		s, err := lock.OpenOrCreateSemaphore(d, name, 1, nil)
-		return removable{s, func(ctx context.Context) error { return s.Acquire(ctx, 1) }, func() error { return s.Release(1) }}, err
+		return removable{s, func(ctx context.Context) error { return s.Acquire(ctx, 1) },
+			func() error { return s.Release(1) }}, err
 	case 2:
 		m, err := lock.OpenOrCreateRWMutex(d, name, nil)
-		return removable{m, func(ctx context.Context) error { return m.Lock(ctx) }, func() error { return m.Unlock() }}, err
+		return removable{m, func(ctx context.Context) error { return m.Lock(ctx) },
+			func() error { return m.Unlock() }}, err
 	}
 	m, err := lock.OpenOrCreateMutex(d, name, nil)
-	return removable{m, func(context.Context) error { return m.TryLock() }, func() error { return m.Unlock() }}, err
+	return removable{m, func(context.Context) error { return m.TryLock() },
+		func() error { return m.Unlock() }}, err
 }
 
 func runRemoval(b *bout) error {
@@ -123,15 +127,16 @@ func removalRound(b *bout) (err error) {
 			cancel()
 		}
 		if errs[0] == nil && errs[1] == nil {
-			b.violation("two-owners", fmt.Sprintf("lock r%d is held through a handle from before its removal and through one from after", i), "")
+			b.violationf("two-owners",
+				"lock r%d is held through a handle from before its removal and through one from after", i)
 		}
 		if errors.Is(errs[1], shiplap.ErrRemoved) {
-			b.violation("error", fmt.Sprintf("lock r%d was just opened: %v", i, errs[1]), "")
+			b.violationf("error", "lock r%d was just opened: %v", i, errs[1])
 		}
 		for k, r := range pair {
 			if errs[k] == nil {
 				if err := r.give(); err != nil && !errors.Is(err, shiplap.ErrRemoved) {
-					b.violation("error", fmt.Sprintf("giving back lock r%d: %v", i, err), "")
+					b.violationf("error", "giving back lock r%d: %v", i, err)
 				}
 			}
 		}

@@ -40,12 +40,14 @@ func double(ctx context.Context, x uint64) (uint64, error) {
 
 func init() {
 	serve := func(d *shiplap.Domain, name string, setup func(*rpc.Server) error) (*rpc.Server, error) {
-		return rpc.Serve(context.Background(), d, name, &rpc.Options{Capacity: 8192, Setup: setup, Logger: quietLog()})
+		return rpc.Serve(context.Background(), d, name,
+			&rpc.Options{Capacity: 8192, Setup: setup, Logger: quietLog()})
 	}
 	addStorm("rpc", storm[*service]{
 		open: func(w *worker, d *shiplap.Domain) (*service, error) {
 			if w.Hire%2 == 0 {
-				s, err := serve(d, object, func(s *rpc.Server) error { return rpc.Handle(s, "double", double) })
+				s, err := serve(d, object,
+					func(s *rpc.Server) error { return rpc.Handle(s, "double", double) })
 				return &service{s: s}, err
 			}
 			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
@@ -79,8 +81,10 @@ func init() {
 		}),
 		ends: map[way][]error{
 			killed: {shiplap.ErrPeerGone}, forking: {shiplap.ErrPeerGone}, execed: {shiplap.ErrPeerGone},
-			left:   {shiplap.ErrPeerGone, shiplap.ErrClosed}, // the latter if the call comes while the service closes
-			closed: {shiplap.ErrClosed}, gaveup: {context.Canceled}, wiped: {shiplap.ErrPeerGone, shiplap.ErrRemoved},
+			// ErrClosed if the call comes while the service closes
+			left:   {shiplap.ErrPeerGone, shiplap.ErrClosed},
+			closed: {shiplap.ErrClosed}, gaveup: {context.Canceled},
+			wiped: {shiplap.ErrPeerGone, shiplap.ErrRemoved},
 		},
 	})
 	addVigil("rpc service", vigil{ // that ends only if its files are gone; nobody calls
@@ -94,7 +98,8 @@ func init() {
 				return ctx.Err()
 			}
 		}),
-		ends: map[way][]error{closed: {shiplap.ErrClosed}, gaveup: {context.Canceled}, wiped: {shiplap.ErrRemoved}},
+		ends: map[way][]error{closed: {shiplap.ErrClosed}, gaveup: {context.Canceled},
+			wiped: {shiplap.ErrRemoved}},
 	})
 	addVigil("rpc function", vigil{ // whose caller goes away: its context ends
 		hold: func(d *shiplap.Domain, name string) (func() error, error) {
@@ -153,7 +158,8 @@ func (h *hand) rpcTurn(s *service) bool {
 	x := h.rng.Uint64() >> 2
 	ctx, within, cancel := h.context()
 	var y uint64
-	err := h.call(opCall, within, func() (err error) { y, err = rpc.Call[uint64, uint64](ctx, s.c, "double", x); return err })
+	err := h.call(opCall, within,
+		func() (err error) { y, err = rpc.Call[uint64, uint64](ctx, s.c, "double", x); return err })
 	cancel()
 	switch {
 	case err == nil:

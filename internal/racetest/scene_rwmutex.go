@@ -11,7 +11,9 @@ import (
 func init() {
 	addStorm("rwmutex", storm[*lock.RWMutex]{
 		create: func(b *bout) error { return made(lock.CreateRWMutex(b.d, object, nil)) },
-		open:   func(_ *worker, d *shiplap.Domain) (*lock.RWMutex, error) { return lock.OpenRWMutex(d, object) },
+		open: func(_ *worker, d *shiplap.Domain) (*lock.RWMutex, error) {
+			return lock.OpenRWMutex(d, object)
+		},
 		turn: func(h *hand, m *lock.RWMutex) bool {
 			if h.rng.IntN(3) == 0 {
 				return h.lockTurn(alone{m, h}, 0)

@@ -16,15 +16,18 @@ const permits = 4
 func init() {
 	addStorm("semaphore", storm[*lock.Semaphore]{
 		create: func(b *bout) error { return made(lock.CreateSemaphore(b.d, object, permits, nil)) },
-		open:   func(_ *worker, d *shiplap.Domain) (*lock.Semaphore, error) { return lock.OpenSemaphore(d, object) },
-		turn:   (*hand).semaphoreTurn,
+		open: func(_ *worker, d *shiplap.Domain) (*lock.Semaphore, error) {
+			return lock.OpenSemaphore(d, object)
+		},
+		turn: (*hand).semaphoreTurn,
 		judge: func(b *bout) error {
 			s, err := lock.OpenSemaphore(b.d, object)
 			if err != nil {
 				return err
 			}
 			defer s.Close()
-			err = b.within("Acquire of all permits, which nobody holds", func(ctx context.Context) error { return s.Acquire(ctx, permits) })
+			err = b.within("Acquire of all permits, which nobody holds",
+				func(ctx context.Context) error { return s.Acquire(ctx, permits) })
 			if err != nil {
 				st, e := s.Stats()
 				b.violation("lost-permits", errors.Join(err, e).Error(), show(st))
@@ -87,7 +90,8 @@ func (h *hand) semaphoreTurn(s *lock.Semaphore) bool {
 	leave := h.sits(n)
 	h.linger()
 	leave()
-	if err := h.call(opRelease, 0, func() error { return s.Release(n) }); err != nil && !h.excusedAbsence(err) {
+	if err := h.call(opRelease, 0, func() error { return s.Release(n) }); err != nil &&
+		!h.excusedAbsence(err) {
 		h.unexpected("Release of what this goroutine holds", err)
 	}
 	return true
@@ -112,7 +116,8 @@ func (h *hand) sits(n int) (leave func()) {
 		}
 	}
 	if len(have) < n && !h.excused() {
-		h.complain("too-many", "%v has %d permits, and others sit on all but %d of %d chairs: %v, %v, %v, %v", me, n, len(have), permits,
+		h.complain("too-many", "%v has %d permits, and others sit on all but %d of %d chairs: %v, %v, %v, %v",
+			me, n, len(have), permits,
 			name(h.mark(0).Load()), name(h.mark(1).Load()), name(h.mark(2).Load()), name(h.mark(3).Load()))
 	}
 	return func() {

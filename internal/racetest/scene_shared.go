@@ -44,7 +44,8 @@ func init() {
 	addStorm("value", storm[*values]{
 		fixed: true,
 		create: func(b *bout) error {
-			return errors.Join(made(shared.CreateValue(b.d, object, wide{}, nil)), made(shared.CreateValue(b.d, object+"-word", uint64(0), nil)))
+			return errors.Join(made(shared.CreateValue(b.d, object, wide{}, nil)),
+				made(shared.CreateValue(b.d, object+"-word", uint64(0), nil)))
 		},
 		open: func(_ *worker, d *shiplap.Domain) (*values, error) {
 			v, err := shared.OpenValue[wide](d, object)
@@ -63,7 +64,8 @@ func init() {
 		fixed: true,
 		create: func(b *bout) error {
 			return errors.Join(made(shared.CreateArray[uint64](b.d, object, []int{arrayLen}, nil)),
-				made(shared.CreateArray[uint64](b.d, object+"-frames", []int{arrayLen}, &shared.ArrayOptions{Frames: 4})))
+				made(shared.CreateArray[uint64](b.d, object+"-frames", []int{arrayLen},
+					&shared.ArrayOptions{Frames: 4})))
 		},
 		open: func(_ *worker, d *shiplap.Domain) (*arrays, error) {
 			a, err := shared.OpenArray[uint64](d, object)
@@ -89,7 +91,8 @@ func init() {
 	})
 	addVigil("value change", vigil{ // that nobody makes, or the victim does
 		create: value, ends: quiet(),
-		hold: holds(openValue, func(v *shared.Value[wide]) error { return v.Store(context.Background(), wide{1}) }),
+		hold: holds(openValue,
+			func(v *shared.Value[wide]) error { return v.Store(context.Background(), wide{1}) }),
 		open: waits(openValue, func(ctx context.Context, v *shared.Value[wide]) error {
 			_, err := v.WaitUntil(ctx, func(w wide) bool { return w[0] == 1 })
 			return err
@@ -103,15 +106,20 @@ func init() {
 		return err
 	}
 	addVigil("array lock", vigil{
-		hold: holdsLock(openArray), open: waitsLock(openArray), ends: leaving(deaths(shiplap.ErrOwnerDied), nil),
+		hold: holdsLock(openArray), open: waitsLock(openArray), ends: leaving(deaths(shiplap.ErrOwnerDied),
+			nil),
 		create: func(d *shiplap.Domain, name string) (io.Closer, error) {
 			return shared.CreateArray[uint64](d, name, []int{arrayLen}, nil)
 		},
 	})
 	addVigil("array frame", vigil{
 		create: array, ends: quiet(),
-		hold: holds(openArray, func(a *shared.Array[uint64]) error { return publish(context.Background(), a) }),
-		open: waits(openArray, func(ctx context.Context, a *shared.Array[uint64]) error { _, err := a.Watch(ctx, 0); return err }),
+		hold: holds(openArray,
+			func(a *shared.Array[uint64]) error { return publish(context.Background(), a) }),
+		open: waits(openArray, func(ctx context.Context, a *shared.Array[uint64]) error {
+			_, err := a.Watch(ctx, 0)
+			return err
+		}),
 	})
 	addVigil("array publisher", vigil{ // dies while it publishes
 		create: array, open: waits(openArray, publish), ends: leaving(deaths(nil), nil),
@@ -122,7 +130,8 @@ func init() {
 			}
 			inside, leave := make(chan bool), make(chan bool)
 			go func() {
-				_, _ = a.Publish(context.Background(), func([]uint64) error { close(inside); <-leave; return io.EOF })
+				_, _ = a.Publish(context.Background(),
+					func([]uint64) error { close(inside); <-leave; return io.EOF })
 			}()
 			<-inside
 			return func() error { close(leave); return nil }, nil
@@ -137,7 +146,8 @@ func openArray(d *shiplap.Domain, name string) (*shared.Array[uint64], error) {
 // quiet are the ends of a wait that no death ends; leaving is what is waited for.
 func quiet() map[way][]error {
 	return map[way][]error{
-		left: {nil}, closed: {shiplap.ErrClosed}, gaveup: {context.Canceled}, removed: {shiplap.ErrRemoved}, wiped: {shiplap.ErrRemoved},
+		left: {nil}, closed: {shiplap.ErrClosed}, gaveup: {context.Canceled},
+		removed: {shiplap.ErrRemoved}, wiped: {shiplap.ErrRemoved},
 	}
 }
 
@@ -217,7 +227,8 @@ func judgeValue(b *bout) error {
 		said, died := b.ledger.words[i].Load(), b.busyAtDeath([]op{opUpdate, opStore}[i])
 		b.count("changes", said)
 		if is < said || is > said+uint64(died) {
-			b.violation("lost", fmt.Sprintf("the value is %d; %d were added, and %d goroutines died while they added", is, said, died), "")
+			b.violationf("lost", "the value is %d; %d were added, and %d goroutines died while they added",
+				is, said, died)
 		}
 	}
 	return b.lockFree(v)
@@ -275,7 +286,8 @@ func (h *hand) arrayTurn(a *arrays) bool {
 		view.Release()
 		return true
 	}
-	if err != nil && !gaveUp(err) && !isAny(err, []error{shiplap.ErrEmpty, shiplap.ErrConflict, shiplap.ErrOwnerDied, shiplap.ErrBusy}) {
+	if err != nil && !gaveUp(err) && !isAny(err, []error{shiplap.ErrEmpty, shiplap.ErrConflict,
+		shiplap.ErrOwnerDied, shiplap.ErrBusy}) {
 		return h.ends("using an array", err)
 	}
 	return true

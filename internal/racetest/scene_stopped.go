@@ -76,7 +76,8 @@ func playStopped(w *worker) error {
 	if w.Role == "writer" {
 		w.hands(4, make(chan struct{}), func(h *hand) bool {
 			key := fmt.Sprint("k", h.rng.IntN(200))
-			_, err := s.Set(h.ctx, key, message(nil, h.rng.IntN(maxCells), h.me(), h.rng.IntN(20000)), store.TTL(time.Duration(h.rng.IntN(3))*time.Millisecond))
+			_, err := s.Set(h.ctx, key, message(nil, h.rng.IntN(maxCells), h.me(), h.rng.IntN(20000)),
+				store.TTL(time.Duration(h.rng.IntN(3))*time.Millisecond))
 			return err == nil || errors.Is(err, shiplap.ErrFull)
 		}).Wait()
 		return nil

@@ -13,7 +13,8 @@ import (
 
 func init() {
 	addStore("store", &store.Options{MaxBytes: 8 << 20, Keys: 4096}, (*hand).storeTurn)
-	addStore("store evict", &store.Options{MaxBytes: 512 << 10, Evict: true}, func(h *hand, s *store.Store) bool {
+	evict := &store.Options{MaxBytes: 512 << 10, Evict: true}
+	addStore("store evict", evict, func(h *hand, s *store.Store) bool {
 		if h.rng.IntN(4000) == 0 {
 			if err := h.call(opStore, 0, func() error { return s.Clear(h.ctx) }); err != nil {
 				return h.ends("Clear", err)
@@ -33,7 +34,10 @@ func init() {
 	})
 	addVigil("store watch", vigil{
 		create: create, ends: quiet(),
-		hold: holds(open, func(s *store.Store) error { _, err := s.Set(context.Background(), "key", []byte("x")); return err }),
+		hold: holds(open, func(s *store.Store) error {
+			_, err := s.Set(context.Background(), "key", []byte("x"))
+			return err
+		}),
 		open: waits(open, func(ctx context.Context, s *store.Store) error {
 			// The change may have been made already: it is told, too.
 			for _, err := range s.Watch(ctx, "*", &store.WatchOptions{Initial: true}) {
@@ -47,9 +51,11 @@ func init() {
 func addStore(kind string, opt *store.Options, turn func(h *hand, s *store.Store) bool) {
 	addStorm(kind, storm[*store.Store]{
 		create: func(b *bout) error { return made(store.Create(b.d, object, opt)) },
-		open:   func(_ *worker, d *shiplap.Domain) (*store.Store, error) { return store.Open(d, object, nil) },
-		turn:   turn,
-		judge:  func(b *bout) error { return judgeStore(b, !opt.Evict) },
+		open: func(_ *worker, d *shiplap.Domain) (*store.Store, error) {
+			return store.Open(d, object, nil)
+		},
+		turn:  turn,
+		judge: func(b *bout) error { return judgeStore(b, !opt.Evict) },
 	})
 }
 
@@ -149,7 +155,8 @@ func (h *hand) storeTurn(s *store.Store) bool {
 			return last
 		})
 	}
-	if err != nil && !gaveUp(err) && !isAny(err, []error{shiplap.ErrNotExist, shiplap.ErrFull, shiplap.ErrBusy}) {
+	if err != nil && !gaveUp(err) && !isAny(err,
+		[]error{shiplap.ErrNotExist, shiplap.ErrFull, shiplap.ErrBusy}) {
 		return h.ends("using a store", err)
 	}
 	return true
@@ -184,7 +191,8 @@ func judgeStore(b *bout, counts bool) error {
 		}
 		said, died := b.ledger.words[i].Load(), b.busyAtDeath([]op{opUpdate, opAck}[i])
 		if counts && !b.weather.lossy() && (is < said || is > said+uint64(died)) {
-			b.violation("lost", fmt.Sprintf("the counter is %d; %d were added, and %d goroutines died while they added", is, said, died), "")
+			b.violationf("lost", "the counter is %d; %d were added, and %d goroutines died while they added",
+				is, said, died)
 		}
 		b.count("added", said)
 	}
@@ -203,7 +211,8 @@ func judgeStore(b *bout, counts bool) error {
 	}
 	st, err := s.Stats()
 	if err == nil && st.Used != 0 {
-		b.violation("memory-lost", fmt.Sprintf("%d bytes are in use in a store that has no keys", st.Used), show(st))
+		b.violation("memory-lost", fmt.Sprintf("%d bytes are in use in a store that has no keys", st.Used),
+			show(st))
 	}
 	return err
 }

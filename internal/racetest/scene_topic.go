@@ -12,15 +12,22 @@ func init() {
 	for _, p := range []topic.Policy{topic.Block, topic.Overwrite} {
 		addStorm("topic "+p.String(), storm[*topic.Raw]{
 			create: func(b *bout) error {
-				return made(topic.CreateRaw(b.d, object, &topic.Options{Capacity: 8192, Policy: p, Subscribers: 64}))
+				return made(topic.CreateRaw(b.d, object,
+					&topic.Options{Capacity: 8192, Policy: p, Subscribers: 64}))
 			},
-			open: func(_ *worker, d *shiplap.Domain) (*topic.Raw, error) { return topic.OpenRaw(d, object, nil) },
+			open: func(_ *worker, d *shiplap.Domain) (*topic.Raw, error) {
+				return topic.OpenRaw(d, object, nil)
+			},
 			turn: (*hand).topicTurn,
 		})
 	}
 	open := func(d *shiplap.Domain, name string) (*topic.Raw, error) { return topic.OpenRaw(d, name, nil) }
-	publisher := takes(open, func(t *topic.Raw) (*topic.RawPublisher, error) { return t.Publisher(context.Background()) })
-	subscription := takes(open, func(t *topic.Raw) (*topic.RawSubscription, error) { return t.Subscribe(nil) })
+	publisher := takes(open, func(t *topic.Raw) (*topic.RawPublisher, error) {
+		return t.Publisher(context.Background())
+	})
+	subscription := takes(open, func(t *topic.Raw) (*topic.RawSubscription, error) {
+		return t.Subscribe(nil)
+	})
 	v := vigil{ // a subscriber is behind
 		create: makes(topic.CreateRaw, &topic.Options{Capacity: 4096}),
 		hold:   holds(subscription, part[*topic.RawSubscription].giveBack),
@@ -109,7 +116,8 @@ func (h *hand) subscribes(t *topic.Raw) bool {
 			h.pause()
 		}
 		var msg []byte
-		err := h.maybe(opReceive, func(ctx context.Context) (err error) { msg, err = s.Receive(ctx, nil); return err },
+		err := h.maybe(opReceive,
+			func(ctx context.Context) (err error) { msg, err = s.Receive(ctx, nil); return err },
 			func() (err error) { msg, err = s.TryReceive(nil); return err })
 		var lagged *topic.ErrLagged
 		var byValue topic.ErrLagged
@@ -138,9 +146,11 @@ func (h *hand) subscribes(t *topic.Raw) bool {
 		was, known := seen[c]
 		switch {
 		case known && uint64(seq) <= was.last:
-			h.complain("doubled", "%v received message %d of a session after %d", h.me(), uint64(seq), was.last)
+			h.complain("doubled", "%v received message %d of a session after %d", h.me(), uint64(seq),
+				was.last)
 		case known && uint64(seq) != was.last+1 && lags == was.lags:
-			h.complain("lost", "%v received message %d of a session after %d, and was not told", h.me(), uint64(seq), was.last)
+			h.complain("lost", "%v received message %d of a session after %d, and was not told", h.me(),
+				uint64(seq), was.last)
 		}
 		seen[c] = session{uint64(seq), lags}
 	}

@@ -90,7 +90,8 @@ func (b *bout) answer(h *hire, to string) (string, bool) {
 	line, ok := b.hears(h, 3)
 	if !ok && h.living() {
 		waited := time.Since(begin).Round(time.Second)
-		b.violation("hang", fmt.Sprintf("process %d was told %s, and is not after %v", h.n, to, waited), h.dump())
+		b.violation("hang", fmt.Sprintf("process %d was told %s, and is not after %v", h.n, to, waited),
+			h.dump())
 	}
 	return line, ok
 }

@@ -196,7 +196,7 @@ func (v vigil) round(b *bout, w way, waiter *hire, domain, name string) (err err
 	b.delay(string(w), time.Duration(when-begin))
 	name, text, _ := strings.Cut(what, " ")
 	if !v.mayEnd(w, name) {
-		b.violation("wrong-end", fmt.Sprintf("%s: the wait ends with %s (%s)", w, name, text), "")
+		b.violationf("wrong-end", "%s: the wait ends with %s (%s)", w, name, text)
 	}
 	return nil
 }
@@ -232,8 +232,9 @@ var errOver = errors.New("the waiter is gone")
 
 // named are the errors that waits end with.
 var named = map[string]error{
-	"ErrOwnerDied": shiplap.ErrOwnerDied, "ErrPeerGone": shiplap.ErrPeerGone, "ErrRemoved": shiplap.ErrRemoved,
-	"ErrClosed": shiplap.ErrClosed, "EOF": io.EOF, "ErrBroken": lock.ErrBroken, "ErrNotExist": shiplap.ErrNotExist,
+	"ErrOwnerDied": shiplap.ErrOwnerDied, "ErrPeerGone": shiplap.ErrPeerGone,
+	"ErrRemoved": shiplap.ErrRemoved, "ErrClosed": shiplap.ErrClosed,
+	"EOF": io.EOF, "ErrBroken": lock.ErrBroken, "ErrNotExist": shiplap.ErrNotExist,
 	"Canceled": context.Canceled, "ErrFull": shiplap.ErrFull, "ErrEmpty": shiplap.ErrEmpty,
 }
 

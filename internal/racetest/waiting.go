@@ -39,7 +39,8 @@ func holds[T any](take func(*shiplap.Domain, string) (T, error), leave func(T) e
 }
 
 // waits opens an object and makes one call.
-func waits[T io.Closer](open func(*shiplap.Domain, string) (T, error), call func(context.Context, T) error) opening {
+func waits[T io.Closer](open func(*shiplap.Domain, string) (T, error),
+	call func(context.Context, T) error) opening {
 	return func(d *shiplap.Domain, name string) (waiting, error) {
 		obj, err := open(d, name)
 		if err != nil {
@@ -50,7 +51,8 @@ func waits[T io.Closer](open func(*shiplap.Domain, string) (T, error), call func
 }
 
 // waitsFull is waits for a call that fills something up, and waits when it is full.
-func waitsFull[T io.Closer](open func(*shiplap.Domain, string) (T, error), call func(context.Context, T) error) opening {
+func waitsFull[T io.Closer](open func(*shiplap.Domain, string) (T, error),
+	call func(context.Context, T) error) opening {
 	return func(d *shiplap.Domain, name string) (waiting, error) {
 		w, err := waits(open, call)(d, name)
 		if err == nil {

@@ -27,7 +27,8 @@ func (w Weather) String() string {
 	for _, k := range []struct {
 		there bool
 		what  string
-	}{{w.Kill, "kill"}, {w.Stop, "stop"}, {w.Fork, "fork"}, {w.Exec, "exec"}, {w.Remove, "remove"}, {w.Wipe, "wipe"}, {w.Stay, "stay"}} {
+	}{{w.Kill, "kill"}, {w.Stop, "stop"}, {w.Fork, "fork"}, {w.Exec, "exec"}, {w.Remove, "remove"},
+		{w.Wipe, "wipe"}, {w.Stay, "stay"}} {
 		if k.there {
 			all = append(all, k.what)
 		}
@@ -58,7 +59,8 @@ func ParseWeather(text string) (w Weather, err error) {
 		case "stay":
 			w.Stay = true
 		default:
-			return w, fmt.Errorf("no weather %q; there are calm, kill, stop, fork, exec, remove, wipe, stay", part)
+			return w, fmt.Errorf("no weather %q; there are calm, kill, stop, fork, exec, remove, wipe, stay",
+				part)
 		}
 	}
 	return w, nil
@@ -93,8 +95,8 @@ func (w Weather) lossy() bool { return w.Remove || w.Wipe }
 
 // randomWeather is calm at times: then an owner that is said to be dead is a lie.
 func randomWeather(rng *rand.Rand, removable bool) Weather {
-	w := Weather{Stay: rng.IntN(2) == 0, Wait: []shiplap.WaitMode{shiplap.WaitAdaptive, shiplap.WaitAdaptive, shiplap.WaitSpin,
-		shiplap.WaitSleep}[rng.IntN(4)]}
+	w := Weather{Stay: rng.IntN(2) == 0, Wait: []shiplap.WaitMode{
+		shiplap.WaitAdaptive, shiplap.WaitAdaptive, shiplap.WaitSpin, shiplap.WaitSleep}[rng.IntN(4)]}
 	switch k := rng.IntN(10); {
 	case k < 3: // only closing
 	case k < 4:

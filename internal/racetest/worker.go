@@ -99,7 +99,8 @@ func (w *worker) stopping() bool { return w.stop.Load() != 0 }
 // join joins the domain, again if its directory is just being deleted.
 func (w *worker) join() (*shiplap.Domain, error) {
 	for {
-		d, err := shiplap.Join("race", &shiplap.Options{Dir: w.Base, Wait: w.Weather.Wait, NoSweep: w.rng.IntN(4) > 0})
+		d, err := shiplap.Join("race", &shiplap.Options{Dir: w.Base, Wait: w.Weather.Wait,
+			NoSweep: w.rng.IntN(4) > 0})
 		if err == nil || !w.excusedAbsence(err) {
 			return d, err
 		}
@@ -109,7 +110,8 @@ func (w *worker) join() (*shiplap.Domain, error) {
 
 // excusedAbsence reports whether the error only says that the supervisor takes things away.
 func (w *worker) excusedAbsence(err error) bool {
-	gone := errors.Is(err, shiplap.ErrNotExist) || errors.Is(err, shiplap.ErrRemoved) || errors.Is(err, fs.ErrNotExist)
+	gone := errors.Is(err, shiplap.ErrNotExist) || errors.Is(err, shiplap.ErrRemoved) ||
+		errors.Is(err, fs.ErrNotExist)
 	return gone && (w.Weather.Remove || w.Weather.Wipe)
 }
 
@@ -192,7 +194,8 @@ func (w *worker) hands(n int, closing chan struct{}, turn func(h *hand) bool) *s
 	wg := new(sync.WaitGroup)
 	calm := w.rng.IntN(2) == 0
 	for i := range n {
-		h := &hand{worker: w, temper: w.temper(calm), slot: w.slot(w.Hire, w.Exec, i), n: i, closing: closing, ctx: context.Background(),
+		h := &hand{worker: w, temper: w.temper(calm), slot: w.slot(w.Hire, w.Exec, i), n: i, closing: closing,
+			ctx: context.Background(),
 			rng: rand.New(rand.NewPCG(w.rng.Uint64(), w.rng.Uint64()))}
 		wg.Go(func() {
 			for {

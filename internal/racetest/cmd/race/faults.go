@@ -66,7 +66,8 @@ func finds(ctx context.Context, f racetest.Fault, root string, spell time.Durati
 	if err != nil {
 		return "", err
 	}
-	cmd := exec.CommandContext(ctx, program, "-for", spell.String(), "-first", "-only", f.Scene, "-weather", f.Weather)
+	cmd := exec.CommandContext(ctx, program, "-for", spell.String(), "-first", "-only", f.Scene, "-weather",
+		f.Weather)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 30 * time.Second
 	out, err := cmd.CombinedOutput()

@@ -57,14 +57,18 @@ func run(args []string) int {
 		spell = f.Duration("for", time.Minute, "run for this long; a bout that has begun is finished")
 		bouts = f.Int("bouts", 0, "run this many bouts of each scene instead of for a time")
 		asked = f.Bool("list", false, "name the scenes and exit")
-		sky   = f.String("weather", "", "what happens in all bouts, as kill+stop+fork+exec+remove+wipe+stay or calm; empty: at random")
-		less  = f.String("without", "", "leave out these harms and ways in which waits end, separated by commas")
-		back  = f.Bool("faults", false, "put faults of the past back, one after the other, and look whether the scenes find them")
+		sky   = f.String("weather", "",
+			"what happens in all bouts, as kill+stop+fork+exec+remove+wipe+stay or calm; empty: at random")
+		less = f.String("without", "",
+			"leave out these harms and ways in which waits end, separated by commas")
+		back = f.Bool("faults", false,
+			"put faults of the past back, one after the other, and look whether the scenes find them")
 		first = f.Bool("first", false, "end at the first violation")
 		raw   = f.Bool("json", false, "print the counts as JSON, with delays by scene")
 	)
 	f.Uint64Var(&r.Seed, "seed", 0, "seed of the first bout; 0 means a random one")
-	f.DurationVar(&r.Bound, "bound", racetest.DefaultBound, "call a wait a hang when it lasts this much longer than it may")
+	f.DurationVar(&r.Bound, "bound", racetest.DefaultBound,
+		"call a wait a hang when it lasts this much longer than it may")
 	f.IntVar(&r.Harms, "harms", racetest.DefaultHarms, "do harm this often in a bout")
 	f.StringVar(&r.Dir, "dir", "/dev/shm", "directory on a tmpfs for the domains")
 	switch err := f.Parse(args); {
@@ -130,7 +134,8 @@ func run(args []string) int {
 }
 
 // all runs the scenes in turns until the time is up.
-func all(ctx context.Context, r *racetest.Run, names []string, spell time.Duration, bouts int, first bool) error {
+func all(ctx context.Context, r *racetest.Run, names []string, spell time.Duration, bouts int,
+	first bool) error {
 	begin, told := time.Now(), time.Now()
 	seed := r.Seed
 	for n := 0; bouts == 0 || n < bouts; n++ {
@@ -176,7 +181,8 @@ func print(out io.Writer, r *racetest.Run, begin time.Time) {
 	for _, k := range keys(byKind) {
 		fmt.Fprintf(out, "VIOLATION %s, %d times\n", k, byKind[k])
 	}
-	fmt.Fprintf(out, "%d violations in %v; first seed %d; load %s\n", len(r.Violations()), time.Since(begin).Round(time.Second), r.Seed, racetest.Load())
+	fmt.Fprintf(out, "%d violations in %v; first seed %d; load %s\n", len(r.Violations()),
+		time.Since(begin).Round(time.Second), r.Seed, racetest.Load())
 }
 
 func counts(m map[string]uint64) string {
