@@ -2,6 +2,7 @@ package proc
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os/exec"
@@ -27,6 +28,7 @@ type guard struct {
 
 // life is one run of a process, from its start until nobody of its group is left.
 type life struct {
+	g        *guard // which numbered it
 	id       uint64
 	answered chan struct{} // pid and err are set
 	pid      int
@@ -35,6 +37,16 @@ type life struct {
 	exited   chan struct{} // exit is set
 	exit     Exit
 	gone     chan struct{} // so is the group
+}
+
+// over reports that nobody of its group is left.
+func (l *life) over() bool {
+	select {
+	case <-l.gone:
+		return true
+	default:
+		return false
+	}
 }
 
 func (g *guard) listen() {
@@ -118,7 +130,7 @@ var errGuardianLost = fmt.Errorf("the guardian ended: %w", errs.ErrPeerGone)
 // start starts a process and waits for the answer, which comes at once unless its exec hangs: the end of the context
 // has the guardian give it up. files are its stdout, stderr and so on.
 func (g *guard) start(ctx context.Context, o order, files ...int) (*life, error) {
-	l := &life{answered: make(chan struct{}), exited: make(chan struct{}), gone: make(chan struct{})}
+	l := &life{g: g, answered: make(chan struct{}), exited: make(chan struct{}), gone: make(chan struct{})}
 	g.mu.Lock()
 	if g.ended {
 		g.mu.Unlock()
@@ -135,6 +147,9 @@ func (g *guard) start(ctx context.Context, o order, files ...int) (*life, error)
 			delete(g.lives, l.id)
 		}
 		g.mu.Unlock()
+		if cut(err) {
+			err = fmt.Errorf("%w (%w)", errGuardianLost, err)
+		}
 		return nil, err
 	}
 	select {
@@ -146,6 +161,12 @@ func (g *guard) start(ctx context.Context, o order, files ...int) (*life, error)
 	return l, l.err
 }
 
+// cut reports that the other end of the connection is gone. That is seen where we write a little earlier than where we
+// read.
+func cut(err error) bool {
+	return errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, net.ErrClosed)
+}
+
 func (g *guard) order(o order, files ...int) error {
 	g.send.Lock()
 	defer g.send.Unlock()
@@ -153,8 +174,8 @@ func (g *guard) order(o order, files ...int) error {
 }
 
 // signal signals the group of a life, if there is anybody left in it.
-func (g *guard) signal(l *life, kind orderKind, s syscall.Signal) {
-	_ = g.order(order{Kind: kind, ID: l.id, Signal: int(s)}) // fails if the guardian is gone, and all with it
+func (l *life) signal(kind orderKind, s syscall.Signal) {
+	_ = l.g.order(order{Kind: kind, ID: l.id, Signal: int(s)}) // fails if the guardian is gone, and all with it
 }
 
 // close ends the guardian, and whatever it still has.

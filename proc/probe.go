@@ -89,7 +89,7 @@ func (p *process) runProbe(ctx context.Context, g *guard) error {
 	select {
 	case <-l.exited:
 	case <-ctx.Done():
-		g.signal(l, orderSignal, syscall.SIGKILL)
+		l.signal(orderSignal, syscall.SIGKILL)
 		<-l.exited
 	}
 	select {

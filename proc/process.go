@@ -102,14 +102,11 @@ func (p *process) signal(s syscall.Signal) error {
 	p.mu.Lock()
 	l := p.life
 	p.mu.Unlock()
-	if l == nil {
+	if l == nil || l.over() {
 		return fmt.Errorf("process %q does not run: %w", p.spec.Name, os.ErrProcessDone)
 	}
-	g, err := p.m.guarded()
-	if err == nil {
-		g.signal(l, orderSignal, s)
-	}
-	return err
+	l.signal(orderSignal, s)
+	return nil
 }
 
 // launch makes it run, if it does not. deps must be ready first.

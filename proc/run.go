@@ -146,8 +146,11 @@ func (p *process) begin(ctx context.Context) (*guard, *life, *output, error) {
 		}
 		l, out, err := p.start(ctx, g)
 		if errors.Is(err, errGuardianLost) && try < guardianTries {
-			<-g.done
-			continue
+			select {
+			case <-g.done:
+				continue
+			case <-ctx.Done():
+			}
 		}
 		return g, l, out, err
 	}
@@ -187,13 +190,13 @@ func (p *process) live(k *keeper, restart bool) Exit {
 	} else if errors.Is(err, errNotReady) {
 		problem = err.Error()
 	}
-	e := p.finish(g, k, l, problem)
+	e := p.finish(k, l, problem)
 	out.close()
 	return e
 }
 
 // finish waits for the end of a life, or makes it end.
-func (p *process) finish(g *guard, k *keeper, l *life, problem string) Exit {
+func (p *process) finish(k *keeper, l *life, problem string) Exit {
 	m, name := p.m, p.spec.Name
 	select {
 	case <-l.exited:
@@ -211,11 +214,11 @@ func (p *process) finish(g *guard, k *keeper, l *life, problem string) Exit {
 	forced := make(chan struct{})
 	force := time.AfterFunc(max(p.spec.StopTimeout, 0), func() {
 		close(forced)
-		g.signal(l, orderSignal, syscall.SIGKILL)
+		l.signal(orderSignal, syscall.SIGKILL)
 	})
 	defer force.Stop()
 	if p.spec.StopTimeout > 0 {
-		g.signal(l, orderStop, p.spec.StopSignal)
+		l.signal(orderStop, p.spec.StopSignal)
 	}
 	<-l.exited
 	select {
