@@ -64,7 +64,8 @@ func (m *Manager) listen() error {
 }
 
 func (m *Manager) newListener() (*pipe.Listener, error) {
-	l, err := pipe.Listen(m.d, m.name+controlSuffix, &pipe.Options{Wait: shiplap.WaitSleep, Logger: m.log})
+	l, err := pipe.Listen(m.d, m.name+controlSuffix, &pipe.Options{
+		Wait: shiplap.WaitSleep, Logger: m.log, MaxReceive: maxRequest})
 	if err != nil {
 		return nil, fmt.Errorf("process manager %q: %w", m.name, err)
 	}
@@ -139,29 +140,42 @@ func (c *control) close() error {
 	return nil // it closed before, and said why
 }
 
-// serve answers one caller.
+// serve answers one caller, and waits for what that wants as long as the caller is there.
 func (m *Manager) serve(e *pipe.End) {
 	defer e.Close()
-	var b []byte
-	for {
-		var err error
-		if b, err = e.Recv(m.ctx, b[:0]); err != nil {
-			return
+	ctx, gone := context.WithCancel(m.ctx)
+	defer gone()
+	orders := make(chan []byte)
+	m.ctl.wg.Go(func() {
+		defer close(orders)
+		defer gone()
+		for {
+			b, err := e.Recv(ctx, nil)
+			if err != nil {
+				return
+			}
+			select {
+			case orders <- b:
+			case <-ctx.Done():
+				return
+			}
 		}
-		answer, err := json.Marshal(m.answer(b))
+	})
+	for b := range orders {
+		answer, err := json.Marshal(m.answer(ctx, b))
 		if err != nil || len(answer) > e.MaxMessage() {
 			answer = []byte(`{"kind":"too-large","error":"the states of all processes are too long for one message"}`)
 		}
-		if e.Send(m.ctx, answer) != nil {
+		if e.Send(ctx, answer) != nil {
 			return
 		}
 	}
 }
 
-func (m *Manager) answer(b []byte) reply {
+func (m *Manager) answer(ctx context.Context, b []byte) reply {
 	r, err := parseRequest(b)
 	if err == nil {
-		err = m.do(r)
+		err = m.do(ctx, r)
 	}
 	a := reply{ID: r.ID, States: m.States()}
 	if err != nil {
@@ -176,7 +190,10 @@ func (m *Manager) answer(b []byte) reply {
 	return a
 }
 
-const maxRequestNames = 10000
+const (
+	maxRequest      = 4 << 20 // bytes; the caller makes the pipe, of any size
+	maxRequestNames = 10000
+)
 
 func parseRequest(b []byte) (r request, err error) {
 	if err := json.Unmarshal(b, &r); err != nil {
@@ -193,17 +210,17 @@ func parseRequest(b []byte) (r request, err error) {
 	return r, nil
 }
 
-func (m *Manager) do(r request) error {
+func (m *Manager) do(ctx context.Context, r request) error {
 	switch r.Op {
 	case "start":
-		return m.start(m.ctx, r.Names)
+		return m.start(ctx, r.Names)
 	case "stop":
 		if len(r.Names) == 0 {
-			return m.StopAll(m.ctx)
+			return m.StopAll(ctx)
 		}
-		return m.Stop(m.ctx, r.Names...)
+		return m.Stop(ctx, r.Names...)
 	case "restart":
-		return m.Restart(m.ctx, r.Names...)
+		return m.Restart(ctx, r.Names...)
 	case "signal":
 		var all []error
 		for _, name := range r.Names {

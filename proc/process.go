@@ -29,6 +29,7 @@ type process struct {
 	life    *life         // nil when it does not run
 	coming  int           // Restarts that are between stop and start
 	retired bool
+	wishes  uint64 // how often somebody wanted something of it
 }
 
 // keeper is from a start to rest.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/shiplap-ipc/shiplap/internal/errs"
 )
@@ -33,47 +32,21 @@ func (m *Manager) start(ctx context.Context, names []string) error {
 	if err != nil {
 		return err
 	}
-	keepers, err := m.launch(ctx, plan, false)
+	w := m.wish(ctx, plan)
+	return w.ready(func() ([]*keeper, error) { return w.launch(false) })
+}
+
+// ready waits until processes are that launch starts.
+func (w *wish) ready(launch func() ([]*keeper, error)) error {
+	var keepers []*keeper
+	err := w.await(func() (err error) {
+		keepers, err = launch()
+		return err
+	})
 	if err != nil {
 		return err
 	}
-	return m.awaitStart(ctx, plan, keepers)
-}
-
-// launch starts processes that stand in order. Those not in the plan are not waited for.
-func (m *Manager) launch(ctx context.Context, plan []*process, again bool) ([]*keeper, error) {
-	m.mu.Lock()
-	closed := m.closed || m.killed
-	m.mu.Unlock()
-	if closed {
-		return nil, m.closedErr()
-	}
-	keepers := make([]*keeper, len(plan))
-	for i, p := range plan {
-		var deps []*process
-		for _, d := range plan[:i] {
-			if slices.Contains(p.spec.After, d.spec.Name) {
-				deps = append(deps, d)
-			}
-		}
-		for {
-			k, err := p.launch(deps, again)
-			if errors.Is(err, errs.ErrBusy) { // on its way to rest
-				select {
-				case <-p.halt():
-					continue
-				case <-ctx.Done():
-					return nil, fmt.Errorf("waiting for process %q to stop: %w", p.spec.Name, context.Cause(ctx))
-				}
-			}
-			if err != nil {
-				return nil, err
-			}
-			keepers[i] = k
-			break
-		}
-	}
-	return keepers, nil
+	return w.m.awaitStart(w.ctx, w.all, keepers)
 }
 
 // awaitStart waits until processes are ready that were launched.
@@ -164,36 +137,11 @@ func (m *Manager) StopAll(ctx context.Context) error {
 }
 
 func (m *Manager) stop(ctx context.Context, all []*process) error {
-	done := make([]chan struct{}, len(all))
-	for i := range all {
-		done[i] = make(chan struct{})
-	}
-	problems := make([]error, len(all))
-	var wg sync.WaitGroup
-	for i, p := range all {
-		wg.Go(func() {
-			defer close(done[i])
-			for j, later := range all {
-				// Of two that start after each other, which never ran, neither waits.
-				if j != i && slices.Contains(later.spec.After, p.spec.Name) && !slices.Contains(p.spec.After, later.spec.Name) {
-					select {
-					case <-done[j]:
-					case <-ctx.Done():
-					}
-				}
-			}
-			if ctx.Err() == nil {
-				select {
-				case <-p.halt():
-					return
-				case <-ctx.Done():
-				}
-			}
-			problems[i] = fmt.Errorf("waiting for process %q to stop: %w", p.spec.Name, context.Cause(ctx))
-		})
-	}
-	wg.Wait()
-	return errors.Join(problems...)
+	w := m.wish(ctx, all)
+	return w.await(func() error {
+		w.stop()
+		return nil
+	})
 }
 
 // Restart stops processes, or all if none are named, and starts them again: see Stop and Start. Those that do not run are
@@ -214,18 +162,15 @@ func (m *Manager) Restart(ctx context.Context, names ...string) error {
 	for _, p := range plan {
 		p.expect(1)
 	}
-	err = m.stop(ctx, plan)
-	var keepers []*keeper
-	if err == nil {
-		keepers, err = m.launch(ctx, plan, true)
-	}
-	for _, p := range plan {
-		p.expect(-1)
-	}
-	if err != nil {
-		return err
-	}
-	return m.awaitStart(ctx, plan, keepers)
+	w := m.wish(ctx, plan)
+	return w.ready(func() ([]*keeper, error) {
+		w.stop()
+		keepers, err := w.launch(true)
+		for _, p := range plan {
+			p.expect(-1)
+		}
+		return keepers, err
+	})
 }
 
 // Wait waits until processes, or all if none are named, are at rest. The error is of those that failed.
