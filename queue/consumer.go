@@ -20,8 +20,18 @@ type RawConsumer struct {
 	ring   *ring.Ring
 	pin    object.Pin
 	c      ring.Consumer
-	peeked bool
+	inHand inHand
 }
+
+// inHand is what the user has in hand of the queue's own memory. Meanwhile other calls are misuse, but for Close, which
+// does not wait for it.
+type inHand uint8
+
+const (
+	nothing inHand = iota
+	peeked         // until Release or Unpeek
+	batch          // while the function of GetMany runs
+)
 
 // Consumer takes the consuming side for this handle alone, waiting while somebody else has it. A
 // queue with Ack has none (shiplap.ErrUnsupported): there, deliveries are already exclusive.
@@ -80,15 +90,18 @@ func (c *RawConsumer) Close() error {
 }
 
 func (c *RawConsumer) misuse() error {
-	if c.peeked {
+	switch c.inHand {
+	case peeked:
 		return fmt.Errorf("queue %q: %w: a message that was peeked at is not released", c.q.obj.Name, errs.ErrConflict)
+	case batch:
+		return fmt.Errorf("queue %q: %w: called while GetMany of the same consumer hands out messages", c.q.obj.Name, errs.ErrConflict)
 	}
 	return c.q.explain(errs.ErrClosed)
 }
 
 // Get appends the next message to dst, waiting for one.
 func (c *RawConsumer) Get(ctx context.Context, dst []byte) (msg []byte, err error) {
-	if c.peeked || !c.pin.Enter() {
+	if c.inHand != nothing || !c.pin.Enter() {
 		return dst, c.misuse()
 	}
 	g := mem.Protect()
@@ -111,7 +124,7 @@ func (c *RawConsumer) leave(g *mem.Guard, err *error) {
 
 // TryGet appends the next message to dst; shiplap.ErrEmpty when there is none now.
 func (c *RawConsumer) TryGet(dst []byte) (msg []byte, err error) {
-	if c.peeked || !c.pin.Enter() {
+	if c.inHand != nothing || !c.pin.Enter() {
 		return dst, c.misuse()
 	}
 	defer c.pin.Leave()
@@ -124,24 +137,53 @@ func (c *RawConsumer) TryGet(dst []byte) (msg []byte, err error) {
 	return msg, err
 }
 
-// GetMany is as Raw.GetMany.
+// GetMany is as Raw.GetMany. f may call Close, and so may others while it runs: then the side is given to the next when
+// the batch is over.
 func (c *RawConsumer) GetMany(ctx context.Context, most int, f func(msg []byte) error) (n int, err error) {
-	if c.peeked || !c.pin.Enter() {
+	if c.inHand != nothing || !c.pin.Enter() {
 		return 0, c.misuse()
 	}
-	defer c.pin.Leave()
+	inside := true
+	defer func() {
+		if inside {
+			c.pin.Leave()
+		}
+	}()
 	g := mem.Protect()
 	defer g.Recover(&err)
-	n, err = c.c.GetMany(ctx, most, f)
+	for err = errs.ErrEmpty; err == errs.ErrEmpty; {
+		n, err = c.takeMany(most, f, &inside)
+		switch {
+		case err != errs.ErrEmpty:
+		case !inside:
+			err = errs.ErrClosed
+		default:
+			if e := c.c.Wait(ctx); e != nil {
+				err = e
+			}
+		}
+	}
 	err = c.q.explain(err)
 	g.Done = true
 	return n, err
 }
 
+// takeMany hands out a batch as a view that is lent, so that Close does not wait for f. inside is false afterwards if the
+// consumer was closed meanwhile.
+func (c *RawConsumer) takeMany(most int, f func([]byte) error, inside *bool) (n int, err error) {
+	c.inHand = batch
+	c.pin.Lend()
+	defer func() {
+		c.inHand = nothing
+		*inside = c.pin.Retake()
+	}()
+	return c.c.TakeMany(most, f)
+}
+
 // Peek waits for the next message and returns it in the queue's own memory, to be read in place.
 // It is taken by Release.
 func (c *RawConsumer) Peek(ctx context.Context) (view []byte, err error) {
-	if c.peeked || !c.pin.Enter() {
+	if c.inHand != nothing || !c.pin.Enter() {
 		return nil, c.misuse()
 	}
 	defer func() {
@@ -156,7 +198,7 @@ func (c *RawConsumer) Peek(ctx context.Context) (view []byte, err error) {
 	if err != nil {
 		return nil, c.q.explain(err)
 	}
-	c.peeked = true
+	c.inHand = peeked
 	c.pin.Lend()
 	return view, nil
 }
@@ -168,10 +210,10 @@ func (c *RawConsumer) Release() error { return c.release(true) }
 func (c *RawConsumer) Unpeek() error { return c.release(false) }
 
 func (c *RawConsumer) release(take bool) (err error) {
-	if !c.peeked {
+	if c.inHand != peeked {
 		return fmt.Errorf("queue %q: %w: nothing was peeked at", c.q.obj.Name, errs.ErrConflict)
 	}
-	c.peeked = false
+	c.inHand = nothing
 	defer c.pin.Return()
 	g := mem.Protect()
 	defer g.Recover(&err)

@@ -155,6 +155,16 @@ func (p *Pin) Return() {
 	}
 }
 
+// Retake turns a lent view into a call that is inside. It is false if the pin was closed meanwhile; then the call is
+// over, as after Return.
+func (p *Pin) Retake() bool {
+	if p.in.CAS(lent, inside) {
+		return true
+	}
+	p.Return()
+	return false
+}
+
 // Lent reports whether a view is out. Only the goroutine that uses the handle may ask.
 func (p *Pin) Lent() bool { return p.in.Load() >= lent }
 

@@ -201,19 +201,6 @@ func (c *Consumer) Peek(ctx context.Context) ([]byte, error) {
 	}
 }
 
-// GetMany is as Ring.GetMany, for the holder of an exclusive handle.
-func (c *Consumer) GetMany(ctx context.Context, most int, f func([]byte) error) (n int, err error) {
-	for {
-		n, err = c.TakeMany(most, f)
-		if err != errs.ErrEmpty {
-			return n, err
-		}
-		if err := c.Wait(ctx); err != nil {
-			return 0, err
-		}
-	}
-}
-
 // ReadWait is Read, waiting for at least one byte.
 func (c *Consumer) ReadWait(ctx context.Context, p []byte) (n int, err error) {
 	for {
