@@ -13,33 +13,20 @@ import (
 	"time"
 
 	"github.com/shiplap-ipc/shiplap"
+	"github.com/shiplap-ipc/shiplap/internal/hangtest"
 	"github.com/shiplap-ipc/shiplap/proc"
 )
 
-// leased is a program whose exec hangs until it is let go: somebody has a lease on its file.
+// leased is a program whose exec hangs until it is let go.
 func leased(t *testing.T) (path string, letGo func()) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), "leased")
-	program, err := os.ReadFile("/bin/sleep")
+	release, err := hangtest.Lease("/bin/sleep", path)
+	if errors.Is(err, errors.ErrUnsupported) {
+		t.Skip(err)
+	}
 	ok(t, err)
-	ok(t, os.WriteFile(path, program, 0o700))
-	f, err := os.Open(path)
-	ok(t, err)
-	const setLease, write, none = 1024, 1, 2 // F_SETLEASE, F_WRLCK, F_UNLCK
-	lease := func(kind uintptr) error {
-		if _, _, errno := syscall.Syscall(syscall.SYS_FCNTL, f.Fd(), setLease, kind); errno != 0 {
-			return errno
-		}
-		return nil
-	}
-	if err := lease(write); err != nil {
-		f.Close()
-		t.Skipf("no lease on a file here: %v", err)
-	}
-	letGo = func() {
-		_ = lease(none)
-		_ = f.Close()
-	}
+	letGo = func() { ok(t, release()) }
 	t.Cleanup(letGo)
 	return path, letGo
 }

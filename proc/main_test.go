@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -338,11 +337,4 @@ func manageFamilies(d *shiplap.Domain) error {
 	return err
 }
 
-func children(pid int) (all []string) {
-	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
-	for _, t := range tasks {
-		b, _ := os.ReadFile(t)
-		all = append(all, strings.Fields(string(b))...)
-	}
-	return all
-}
+func children(pid int) []string { return leaktest.ChildrenOf(strconv.Itoa(pid)) }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/shiplap-ipc/shiplap"
 	"github.com/shiplap-ipc/shiplap/internal/killtest"
+	"github.com/shiplap-ipc/shiplap/internal/leaktest"
 	"github.com/shiplap-ipc/shiplap/queue"
 )
 
@@ -46,8 +47,8 @@ func leftovers(goroutines, files int) (left string) {
 		if n := descriptors(); n > files {
 			left += fmt.Sprintf("%d descriptors, %d before: %s\n", n, files, openFiles())
 		}
-		if kids := children(); kids != "" {
-			left += "children: " + kids
+		if kids := leaktest.Children(); len(kids) > 0 {
+			left += fmt.Sprintf("children: %v\n", kids)
 		}
 		if left == "" {
 			return ""
@@ -69,16 +70,6 @@ func openFiles() (names []string) {
 		}
 	}
 	return names
-}
-
-func children() string {
-	var all strings.Builder
-	list, _ := filepath.Glob("/proc/self/task/*/children")
-	for _, l := range list {
-		b, _ := os.ReadFile(l)
-		all.Write(b)
-	}
-	return all.String()
 }
 
 func threads(t *testing.T) int {

@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/shiplap-ipc/shiplap/internal/hangtest"
+	"github.com/shiplap-ipc/shiplap/internal/leaktest"
 )
 
 // Two more ends of a victim, beside SIGKILL alone. It may call exec in the middle of the operation, from another thread. Or
@@ -69,73 +71,42 @@ func (d *disturbed) exec() error {
 // fork lets the victim start a program that does not start. let lets it.
 func (d *disturbed) fork() (let func() error, err error) {
 	path := d.w.dir + ".program"
-	if _, err := os.Stat(path); err != nil {
-		b, err := os.ReadFile("/bin/true")
-		if err != nil {
-			d.lost = true
-			return nil, nil
-		}
-		if err := os.WriteFile(path, b, 0o700); err != nil {
-			return nil, err
-		}
+	letGo, err := hangtest.Lease("/bin/true", path)
+	if errors.Is(err, errors.ErrUnsupported) {
+		d.lost = true
+		return nil, nil
 	}
-	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_WRLCK); err != nil {
-		d.lost = true // there are none here
-		return nil, f.Close()
-	}
 	if err := d.h.order(orderFork + " " + path); err != nil {
-		return nil, errors.Join(err, f.Close())
+		return nil, errors.Join(err, letGo())
 	}
 	for end := time.Now().Add(patient); ; {
-		for _, child := range children(d.v.pid) {
-			if executing(child) {
-				return func() error { return errors.Join(f.Close(), gone(child)) }, nil
+		for _, child := range leaktest.ChildrenOf(strconv.Itoa(d.v.pid)) {
+			if hangtest.Executing(child) {
+				return func() error { return errors.Join(letGo(), gone(child)) }, nil
 			}
 		}
 		if time.Now().After(end) {
 			d.lost = true
-			return nil, f.Close()
+			return nil, letGo()
 		}
 		unix.Nanosleep(&unix.Timespec{Nsec: 50_000}, nil) //nolint:errcheck // sooner is fine
 	}
 }
 
-// gone waits until a process has executed its program, which ends at once. Whoever may have to reap it takes its time.
-func gone(pid int) error {
+// gone waits until a process has executed its program, which ends at once. Its new parent may take its time to reap it.
+func gone(pid string) error {
 	for end := time.Now().Add(soon); ; {
-		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		stat, err := os.ReadFile("/proc/" + pid + "/stat")
 		_, state, _ := strings.Cut(string(stat), ") ")
 		if err != nil || strings.HasPrefix(state, "Z") || strings.HasPrefix(state, "X") {
 			return nil
 		}
 		if time.Now().After(end) {
-			return fmt.Errorf("process %d, a child of the victim, does not end", pid)
+			return fmt.Errorf("process %s, a child of the victim, does not end", pid)
 		}
 		unix.Nanosleep(&unix.Timespec{Nsec: 50_000}, nil) //nolint:errcheck // sooner is fine
 	}
-}
-
-// children lists the processes that a process has started.
-func children(pid int) (pids []int) {
-	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
-	for _, task := range tasks {
-		b, _ := os.ReadFile(task)
-		for _, field := range strings.Fields(string(b)) {
-			if n, err := strconv.Atoi(field); err == nil {
-				pids = append(pids, n)
-			}
-		}
-	}
-	return pids
-}
-
-// executing reports that a process is inside of execve.
-func executing(pid int) bool {
-	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/syscall", pid))
-	n, _, _ := strings.Cut(string(b), " ")
-	return n == strconv.Itoa(unix.SYS_EXECVE)
 }

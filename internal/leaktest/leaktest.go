@@ -133,9 +133,12 @@ func Descriptors() []string {
 }
 
 // Children are the processes that this one has started and that were not waited for.
-func Children() []string {
+func Children() []string { return ChildrenOf("self") }
+
+// ChildrenOf are the processes that a process has started and that were not waited for.
+func ChildrenOf(pid string) []string {
 	var all []string
-	tasks, _ := filepath.Glob("/proc/self/task/*/children")
+	tasks, _ := filepath.Glob("/proc/" + pid + "/task/*/children")
 	for _, t := range tasks {
 		b, err := os.ReadFile(t)
 		if err == nil {

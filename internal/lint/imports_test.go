@@ -47,7 +47,7 @@ var layers = [][]string{
 	{"queue", "pipe", "shared"},
 	{"channel", "rpc", "store", "topic"},
 	{"proc"},
-	{"internal/bench", "internal/explore", "internal/killtest", "internal/layouttest", "internal/leaktest", "internal/lint", "internal/peertest", "internal/pythontest", "internal/racetest", "bench", "cmd", "examples"},
+	{"internal/bench", "internal/explore", "internal/hangtest", "internal/killtest", "internal/layouttest", "internal/leaktest", "internal/lint", "internal/peertest", "internal/pythontest", "internal/racetest", "bench", "cmd", "examples"},
 }
 
 // The last line is not part of the library: it may import more, and the library must not import it.

@@ -1,68 +1,20 @@
 package member
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/shiplap-ipc/shiplap/internal/hangtest"
+	"github.com/shiplap-ipc/shiplap/internal/leaktest"
 )
-
-// leased copies a program to a file that nobody can execute before the test gives a lease on it back: whoever tries
-// hangs in execve.
-func leased(t *testing.T, program string) (path string, release func()) {
-	t.Helper()
-	b, err := os.ReadFile(program)
-	if err != nil {
-		t.Skipf("no %s: %v", program, err)
-	}
-	path = filepath.Join(t.TempDir(), "program")
-	if err := os.WriteFile(path, b, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_WRLCK); err != nil {
-		f.Close()
-		t.Skipf("no leases on files here: %v", err)
-	}
-	var once atomic.Bool
-	release = func() {
-		if once.CompareAndSwap(false, true) {
-			f.Close()
-		}
-	}
-	t.Cleanup(release)
-	return path, release
-}
-
-// children lists the processes that a process has started.
-func children(pid int) (pids []int) {
-	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
-	for _, task := range tasks {
-		b, _ := os.ReadFile(task)
-		for _, field := range strings.Fields(string(b)) {
-			if n, err := strconv.Atoi(field); err == nil {
-				pids = append(pids, n)
-			}
-		}
-	}
-	return pids
-}
-
-// executing reports that a process is inside of execve.
-func executing(pid int) bool {
-	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/syscall", pid))
-	n, _, _ := strings.Cut(string(b), " ")
-	return n == strconv.Itoa(unix.SYS_EXECVE)
-}
 
 // TestKilledWhileExecuting: a process is killed while its child, between fork and exec, has copies of its descriptors. Its
 // lock is still held; a watch proves the death in spite of that, whether it was there before or comes later.
@@ -72,7 +24,15 @@ func TestKilledWhileExecuting(t *testing.T) {
 			base := t.TempDir()
 			tab := join(t, base)
 			defer tab.Leave()
-			path, release := leased(t, "/bin/true")
+			path := filepath.Join(t.TempDir(), "program")
+			release, err := hangtest.Lease("/bin/true", path)
+			if errors.Is(err, errors.ErrUnsupported) {
+				t.Skip(err)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer release()
 			c := start(t, base)
 			var told atomic.Int32
 			watch := func() func() { return tab.Watch(c.token, func() { told.Add(1) }) }
@@ -81,10 +41,10 @@ func TestKilledWhileExecuting(t *testing.T) {
 				stop = watch()
 			}
 			fmt.Fprintf(c.in, "run %s\n", path)
-			var hanging []int
+			var hanging []string
 			eventually(t, "a child that hangs in exec", func() bool {
-				hanging = children(c.cmd.Process.Pid)
-				return len(hanging) == 1 && executing(hanging[0])
+				hanging = leaktest.ChildrenOf(strconv.Itoa(c.cmd.Process.Pid))
+				return len(hanging) == 1 && hangtest.Executing(hanging[0])
 			})
 			if tab.Dead(c.token) {
 				t.Fatal("dead before it was killed")
@@ -103,8 +63,13 @@ func TestKilledWhileExecuting(t *testing.T) {
 				t.Errorf("the lock was free by then (%v): it was not the proof", err)
 			}
 			stop()
-			release()
-			eventually(t, "the end of the child", func() bool { return unix.Kill(hanging[0], 0) == unix.ESRCH })
+			if err := release(); err != nil {
+				t.Error(err)
+			}
+			eventually(t, "the end of the child", func() bool {
+				_, err := os.Stat("/proc/" + hanging[0])
+				return errors.Is(err, os.ErrNotExist)
+			})
 		})
 	}
 }
