@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math/rand/v2"
 	"strconv"
 	"strings"
 	"time"
@@ -141,7 +140,7 @@ func bucket(file string) int {
 // plan says where to begin and how far to go: on with the dead one that has the least left, so that each is done some
 // day, however many die; for the first sweep anywhere.
 func (w *sweep) plan(dead []member.Leftover) (start, most int) {
-	start, least := rand.IntN(member.Buckets), member.Buckets
+	start, least := anywhere(w.space.Table.Self()), member.Buckets
 	for _, l := range dead {
 		if l.Next >= 0 && l.Left <= least {
 			start, least = l.Next, l.Left
@@ -157,6 +156,10 @@ func (w *sweep) plan(dead []member.Leftover) (start, most int) {
 	}
 	return start, most
 }
+
+// anywhere is where a member begins that cannot go on with what another one began. Members that follow each other begin far
+// from each other.
+func anywhere(self uint32) int { return int(self * 2654435769 >> 22 % member.Buckets) }
 
 // note writes down that so many buckets from start on were looked at since these died.
 func (w *sweep) note(dead []member.Leftover, start, done int) {

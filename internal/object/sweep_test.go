@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/shiplap-ipc/shiplap/internal/errs"
+	"github.com/shiplap-ipc/shiplap/internal/member"
 )
 
 // brief is a context that ends after so many questions whether it has.
@@ -251,5 +252,22 @@ func BenchmarkSweepSome(b *testing.B) {
 			b.ReportMetric(float64(parts)/float64(b.N), "joins/death")
 			b.ReportMetric(float64(worst.Microseconds()), "worst-µs/join")
 		})
+	}
+}
+
+// TestBeginsAnywhere: those who take a slot one after the other, and those in slots beside each other, begin far apart.
+func TestBeginsAnywhere(t *testing.T) {
+	for _, step := range []uint32{1, member.Buckets} { // the next slot, and the next user of a slot
+		seen := map[int]bool{}
+		for i := range uint32(500) {
+			at, next := anywhere(1+i*step), anywhere(1+(i+1)*step)
+			if d := (next - at + member.Buckets) % member.Buckets; min(d, member.Buckets-d) < member.Buckets/10 {
+				t.Errorf("members %d and %d begin at %d and %d", 1+i*step, 1+(i+1)*step, at, next)
+			}
+			seen[at] = true
+		}
+		if len(seen) < 400 {
+			t.Errorf("500 members begin at %d places", len(seen))
+		}
 	}
 }
