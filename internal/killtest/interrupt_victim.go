@@ -65,6 +65,9 @@ func (a answer) err() error {
 // while the main thread stands still.
 func performInterrupted(s Scenario) {
 	v := &Victim{Dir: os.Getenv(envDir), Arg: os.Getenv(envArg)}
+	if err := prepareAwaiting(); err != nil {
+		giveUp("%v", err)
+	}
 	warm := leaktest.Descriptors()
 	goroutines := runtime.NumGoroutine()
 	prepare := s.Interrupt.Prepare
@@ -75,8 +78,9 @@ func performInterrupted(s Scenario) {
 	if err != nil {
 		giveUp("prepare: %v", err)
 	}
-	ended := make(chan struct{})
-	go obey(v, &err, ended, func() error { return leaks(warm, goroutines+1) })
+	ended, waits := make(chan struct{}), make(chan struct{})
+	go obey(v, &err, waits, ended, func() error { return leaks(warm, goroutines+1) })
+	<-waits
 	runtime.Gosched()
 	err = bracket(op)
 	close(ended)
@@ -84,8 +88,10 @@ func performInterrupted(s Scenario) {
 }
 
 // obey carries out orders until there are no more.
-func obey(v *Victim, result *error, ended chan struct{}, left func() error) {
+func obey(v *Victim, result *error, waits chan<- struct{}, ended <-chan struct{}, left func() error) {
 	runtime.LockOSThread()
+	close(waits)
+	awaitOrder()
 	orders := bufio.NewScanner(os.NewFile(fdOrders, "orders"))
 	answers := json.NewEncoder(os.NewFile(fdAnswers, "answers"))
 	for orders.Scan() {

@@ -28,9 +28,10 @@ const (
 
 func init() {
 	// The main goroutine is the traced one, so it must stay on the main thread. Only init can see to that. And the way
-	// through the operation must not depend on how long the victim has lived.
+	// through the operation must not depend on how long the victim has lived, nor on which allocations a profile samples.
 	if os.Getenv(envVictim) != "" {
 		runtime.LockOSThread()
+		runtime.MemProfileRate = 0
 		mem.Reproducible()
 	}
 }
