@@ -251,7 +251,7 @@ func scenarios() []killtest.Scenario {
 	return []killtest.Scenario{
 		{
 			Name: "Join, first on the host", Covers: []string{"shiplap.Join"}, Setup: fresh, Prepare: joining(false), Check: intact, While: beside,
-			Recover: &killtest.Recovery{Prepare: joining(false), Steps: deaths()},
+			Recover: &killtest.Recovery{Prepare: joining(false), Steps: deaths},
 		},
 		{
 			Name: "Join a domain", Setup: existing, Prepare: joining(false), Check: intact, While: beside,
@@ -265,7 +265,7 @@ func scenarios() []killtest.Scenario {
 		{
 			Name: "Domain.Remove", Covers: []string{"shiplap.Domain.Remove"}, Setup: existing, Check: removed, While: removing,
 			Prepare: member(func(d *shiplap.Domain) error { return d.Remove(bg, "keep") }),
-			Recover: &killtest.Recovery{Steps: deaths(), Prepare: member(func(d *shiplap.Domain) error {
+			Recover: &killtest.Recovery{Steps: deaths, Prepare: member(func(d *shiplap.Domain) error {
 				if err := d.Remove(bg, "keep"); !errors.Is(err, shiplap.ErrNotExist) {
 					return err
 				}
@@ -274,7 +274,7 @@ func scenarios() []killtest.Scenario {
 		},
 		{
 			Name: "Domain.Sweep", Covers: []string{"shiplap.Domain.Sweep"}, Setup: withDead, Prepare: sweep, Check: intact, While: beside,
-			Recover: &killtest.Recovery{Prepare: sweep, Steps: deaths()},
+			Recover: &killtest.Recovery{Prepare: sweep, Steps: deaths},
 		},
 	}
 }
@@ -321,45 +321,23 @@ func removed(t *killtest.Trial, state any) error {
 	return intact(t, state)
 }
 
-// budget is small where people wait, larger where CI does.
-func budget() time.Duration {
-	switch {
-	case testing.Short():
-		return 200 * time.Millisecond
-	case os.Getenv("CI") != "":
-		return 5 * time.Second
-	}
-	return 500 * time.Millisecond
-}
-
-// deaths are those that are recovered from: all states that can be left behind in the full run, else some.
-func deaths() func(total int) []int {
-	if os.Getenv("SHIPLAP_KILL_FULL") == "1" {
-		return nil
-	}
+// deaths are those that are recovered from, unless all are.
+func deaths(total int) (steps []int) {
 	const n = 3
-	return func(total int) (steps []int) {
-		for i := range n { // most of the beginning is spent on the way to what is shared
-			steps = append(steps, total-i*total*2/3/n)
-		}
-		return steps
+	for i := range n { // most of the beginning is spent on the way to what is shared
+		steps = append(steps, total-i*total*2/3/n)
 	}
+	return steps
 }
-
-// thorough: in CI and in longer campaigns recoverers are killed as well.
-func thorough() bool { return killtest.Thorough() }
 
 func TestKilledAnywhere(t *testing.T) {
-	for _, s := range scenarios() {
-		t.Run(s.Name, func(t *testing.T) {
-			opt := killtest.Options{Budget: budget()}
-			if !thorough() {
-				heavy := strings.Contains(s.Name, "deaths") || strings.Contains(s.Name, "Sweep") // a million instructions
-				opt.Kill, opt.Pause = true, !heavy
-			}
-			killtest.Run(t, s, opt)
-		})
-	}
+	killtest.RunKills(t, func(s killtest.Scenario, opt *killtest.Options) (skip string) {
+		heavy := strings.Contains(s.Name, "deaths") || strings.Contains(s.Name, "Sweep") // a million instructions
+		if heavy && !killtest.Thorough() {
+			opt.Pause = false
+		}
+		return ""
+	}, scenarios()...)
 }
 
 func TestEveryOperationHasAScenario(t *testing.T) {

@@ -481,21 +481,17 @@ func scenarios() []killtest.Scenario {
 }
 
 func TestKilledAnywhere(t *testing.T) {
-	budget := 200 * time.Millisecond
-	if os.Getenv("CI") != "" {
-		budget = 3 * time.Second
-	}
-	thorough := killtest.Thorough()
-	for _, s := range scenarios() {
-		opt := killtest.Options{Budget: budget}
-		if !thorough && s.Recover != nil && !slices.Contains([]string{"channel/Receive", "channel/Close"}, s.Name) {
-			opt.Kill, opt.Pause = true, true // recoverers of the others take ten seconds each
+	killtest.RunKills(t, func(s killtest.Scenario, opt *killtest.Options) (skip string) {
+		if killtest.Thorough() {
+			return ""
 		}
-		if !thorough && s.Name == "channel/Get of one who is waited for" {
-			opt.Kill = true // what the victim does depends on when the waiter sleeps: such trials are made again
+		// Recoverers of the others take ten seconds each.
+		opt.Recover = slices.Contains([]string{"channel/Receive", "channel/Close"}, s.Name)
+		if s.Name == "channel/Get of one who is waited for" {
+			opt.Pause = false // what the victim does depends on when the waiter sleeps: such trials are made again
 		}
-		t.Run(s.Name, func(t *testing.T) { killtest.Run(t, s, opt) })
-	}
+		return ""
+	}, scenarios()...)
 }
 
 func TestEveryOperationHasAScenario(t *testing.T) {

@@ -233,7 +233,7 @@ func (s scene) interrupt(prepare func(operation) func(*killtest.Victim) (func() 
 		check = s.check
 	}
 	return &killtest.Interruption{
-		Grabs: i.grabs, Deaf: i.deaf, Skip: i.skip, Idle: idle, Slow: s.slow, Await: s.awaits(),
+		Grabs: i.grabs, Deaf: i.deaf, Skip: i.skip, Idle: idle, Await: s.awaits(),
 		Prepare: func(kv *killtest.Victim) (func() error, error) {
 			var v *world
 			run, err := prepare(func(w *world) (func() error, error) { v = w; return op(w) })(kv)

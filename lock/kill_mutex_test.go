@@ -150,18 +150,17 @@ var mutexScenes = []scene{
 		while: nothing, op: now(lockWhole)},
 	{name: "mutex/Lock after a death", kind: mutexKind, setup: dying, op: now(lockWhole), recover: now(lockWhole)},
 	{name: "mutex/Lock, damaged", kind: mutexKind, setup: damaged, op: now(lockWhole), recover: now(lockWhole)},
-	{name: "mutex/Lock, cancelled", kind: mutexKind, slow: true, quiet: true,
-		setup: func(w *world) error { return w.m.Lock(bg) },
+	{name: "mutex/Lock, cancelled", kind: mutexKind, quiet: true,
+		setup: func(w *world) error {
+			w.rouse(w.m.obj.Ctl.U32(offMutex))
+			return w.m.Lock(bg)
+		},
 		while: nothing,
-		check: func(_ *killtest.Trial, w *world) error { w.entered++; return w.holding(w.m, nil) },
-		op: now(func(v *world) error {
-			ctx, cancel := context.WithCancel(bg)
-			go cancel()
-			if err := v.m.Lock(ctx); !errors.Is(err, context.Canceled) {
-				return fmt.Errorf("cancelled: %v", err)
-			}
-			return nil
-		})},
+		check: func(t *killtest.Trial, w *world) error {
+			w.entered++
+			return errors.Join(survivorEnds(t, w), w.holding(w.m, nil))
+		},
+		op: now(func(v *world) error { return cancelled(v.m.Lock) })},
 	{name: "mutex/TryLock", quiet: true, covers: []string{"lock.Mutex.TryLock"}, kind: mutexKind, op: now(tryWhole)},
 	{name: "mutex/TryLock after a death", kind: mutexKind, setup: dying, op: now(tryWhole), recover: now(tryWhole)},
 	{name: "mutex/Unlock", quiet: true, covers: []string{"lock.Mutex.Unlock"}, kind: mutexKind,

@@ -4,15 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/shiplap-ipc/shiplap"
+	"github.com/shiplap-ipc/shiplap/internal/futex"
 	"github.com/shiplap-ipc/shiplap/internal/killtest"
 	"github.com/shiplap-ipc/shiplap/internal/mem"
 	"github.com/shiplap-ipc/shiplap/internal/object"
+	"github.com/shiplap-ipc/shiplap/internal/wait"
 )
 
 // scene is one operation on one object.
@@ -31,7 +32,6 @@ type scene struct {
 	before  int                                            // permits of an unowned semaphore, before
 	unowned int                                            // and after the operation
 	quiet   bool                                           // nobody may be told of a death if the victim finished
-	slow    bool                                           // spinning makes for many steps, which are not the same each time
 }
 
 // kind is what scenes of a type have in common.
@@ -137,6 +137,37 @@ func (w *world) heard(ctx context.Context) error {
 	case <-ctx.Done():
 		return errors.New("the survivor waits for ever")
 	}
+}
+
+// rouse lets a survivor wake whoever sleeps on a word, for nothing, again and again.
+func (w *world) rouse(word *mem.U32) {
+	w.wait(func(ctx context.Context) error {
+		_ = until(ctx, func() bool { wait.Wake(word, futex.All); return false })
+		return nil
+	})
+}
+
+// ending is a context that ends after some questions whether it has. It needs no second thread, which would take another
+// way each time.
+type ending struct {
+	context.Context
+	left int
+}
+
+func (e *ending) Err() error {
+	if e.left--; e.left < 0 {
+		return context.Canceled
+	}
+	return nil
+}
+
+// cancelled is a call whose context ends when it has slept once.
+func cancelled(f func(ctx context.Context) error) error {
+	const asked = 2 // at the beginning, and before the sleep
+	if err := f(&ending{bg, asked}); !errors.Is(err, context.Canceled) {
+		return fmt.Errorf("cancelled: %v", err)
+	}
+	return nil
 }
 
 // until waits, in the victim's preparation or with a survivor, for what the others do first.
@@ -272,7 +303,7 @@ func (s scene) scenario() killtest.Scenario {
 		return errors.Join(s.kind.check(t, w), w.tidy())
 	}
 	if s.recover != nil {
-		k.Recover = &killtest.Recovery{Prepare: prepare(s.recover), Steps: deaths()}
+		k.Recover = &killtest.Recovery{Prepare: prepare(s.recover), Steps: deaths}
 	}
 	k.Interrupt = s.interrupt(prepare)
 	return k
@@ -304,39 +335,10 @@ func scenarios() (all []killtest.Scenario) {
 	return all
 }
 
-// budget is small where people wait, larger where CI does.
-func budget() time.Duration {
-	if os.Getenv("CI") != "" {
-		return 4 * time.Second
-	}
-	return 50 * time.Millisecond
-}
+// deaths are those that are recovered from, unless all are.
+func deaths(total int) []int { return []int{total / 3, total * 2 / 3, total - total/10} }
 
-// deaths are those that are recovered from: all states that can be left behind in the full run, else some.
-func deaths() func(total int) []int {
-	if os.Getenv("SHIPLAP_KILL_FULL") == "1" {
-		return nil
-	}
-	return func(total int) []int { return []int{total / 3, total * 2 / 3, total - total/10} }
-}
-
-// thorough: in CI and in longer campaigns recoverers are killed as well.
-func thorough() bool { return killtest.Thorough() }
-
-func TestKilledAnywhere(t *testing.T) {
-	slow := map[string]bool{}
-	for _, s := range scenes() {
-		slow[s.name] = s.slow
-	}
-	for _, s := range scenarios() {
-		t.Run(s.Name, func(t *testing.T) {
-			if slow[s.Name] && !thorough() {
-				t.Skip("it takes a minute; set CI or SHIPLAP_KILL_BUDGET")
-			}
-			killtest.Run(t, s, killtest.Options{Budget: budget(), Kill: true, Pause: true, Recover: thorough() && s.Recover != nil})
-		})
-	}
-}
+func TestKilledAnywhere(t *testing.T) { killtest.RunKills(t, nil, scenarios()...) }
 
 func TestEveryOperationHasAScenario(t *testing.T) {
 	const (

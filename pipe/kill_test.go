@@ -529,15 +529,7 @@ func selfDialled(op func(l *pipe.Listener, v *killtest.Victim) error) func(*kill
 	}
 }
 
-func TestKilledAnywhere(t *testing.T) {
-	budget := 200 * time.Millisecond
-	if os.Getenv("CI") != "" {
-		budget = 3 * time.Second
-	}
-	for _, s := range killScenarios() {
-		t.Run(s.Name, func(t *testing.T) { killtest.Run(t, s, killtest.Options{Budget: budget}) })
-	}
-}
+func TestKilledAnywhere(t *testing.T) { killtest.RunKills(t, nil, killScenarios()...) }
 
 func TestEveryOperationHasAScenario(t *testing.T) {
 	const (

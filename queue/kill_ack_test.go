@@ -91,7 +91,7 @@ func (s *ackScene) scenario() killtest.Scenario {
 	like := &scene{} // what a victim looks at
 	k := killtest.Scenario{Name: s.name, Covers: s.covers, Setup: s.setup, Prepare: like.prepare(s.op), Check: s.check, While: s.while}
 	if s.recover != nil {
-		k.Recover = &killtest.Recovery{Prepare: like.prepare(s.recover), Steps: deaths()}
+		k.Recover = &killtest.Recovery{Prepare: like.prepare(s.recover), Steps: deaths}
 	}
 	k.Interrupt = described{s.name, s.op, s.fill, noSide, like.prepare, s.check}.interrupt()
 	return k

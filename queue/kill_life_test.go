@@ -185,7 +185,7 @@ func lives() []killtest.Scenario {
 		{
 			Name: "queue/Create", Covers: []string{"queue.Create", "queue.CreateRaw"},
 			Setup: before(nothing), Prepare: live(create), Check: born, While: beside,
-			Recover: &killtest.Recovery{Prepare: live(openOrCreate), Steps: deaths()},
+			Recover: &killtest.Recovery{Prepare: live(openOrCreate), Steps: deaths},
 		},
 		{Name: "queue/Create over a name half removed", Setup: before(half), Prepare: live(create), Check: born, While: beside},
 		{
@@ -222,7 +222,7 @@ func lives() []killtest.Scenario {
 			}),
 			Recover: &killtest.Recovery{Prepare: live(func(d *shiplap.Domain) (func() error, error) {
 				return func() error { _, err := d.Sweep(bg, false); return err }, nil
-			}), Steps: deaths()},
+			}), Steps: deaths},
 		},
 	}
 }

@@ -458,44 +458,19 @@ func tidy(d *shiplap.Domain, names ...string) error {
 func (s scene) scenario() killtest.Scenario {
 	k := killtest.Scenario{Name: s.name, Covers: s.covers, Setup: s.setup, Prepare: s.prepare(s.op), Check: s.check, While: s.while}
 	if s.recover != nil {
-		k.Recover = &killtest.Recovery{Prepare: s.prepare(s.recover), Steps: deaths()}
+		k.Recover = &killtest.Recovery{Prepare: s.prepare(s.recover), Steps: deaths}
 	}
 	k.Interrupt = described{s.name, s.op, s.fill, s.holds, s.prepare, s.check}.interrupt()
 	return k
 }
 
-// budget is small where people wait, larger where CI does.
-func budget() time.Duration {
-	switch {
-	case testing.Short():
-		return 200 * time.Millisecond
-	case os.Getenv("CI") != "":
-		return 4 * time.Second
-	}
-	return 200 * time.Millisecond
-}
-
-// deaths are those that are recovered from: all states that can be left behind in the full run, else some.
-func deaths() func(total int) []int {
-	if os.Getenv("SHIPLAP_KILL_FULL") == "1" {
-		return nil
-	}
+// deaths are those that are recovered from, unless all are.
+func deaths(total int) (steps []int) {
 	const n = 3
-	return func(total int) (steps []int) {
-		for i := range n { // most of the beginning is spent on the way to what is shared
-			steps = append(steps, total-i*total*2/3/n)
-		}
-		return steps
+	for i := range n { // most of the beginning is spent on the way to what is shared
+		steps = append(steps, total-i*total*2/3/n)
 	}
+	return steps
 }
 
-// thorough: in CI and in longer campaigns recoverers are killed as well.
-func thorough() bool { return killtest.Thorough() }
-
-func TestKilledAnywhere(t *testing.T) {
-	for _, s := range scenarios() {
-		t.Run(s.Name, func(t *testing.T) {
-			killtest.Run(t, s, killtest.Options{Budget: budget(), Kill: true, Pause: true, Recover: thorough()})
-		})
-	}
-}
+func TestKilledAnywhere(t *testing.T) { killtest.RunKills(t, nil, scenarios()...) }

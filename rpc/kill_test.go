@@ -203,17 +203,7 @@ func scenarios() []killtest.Scenario {
 	}
 }
 
-func TestKilledAnywhere(t *testing.T) {
-	budget := 100 * time.Millisecond
-	if os.Getenv("CI") != "" {
-		budget = 3 * time.Second
-	}
-	for _, s := range scenarios() {
-		t.Run(s.Name, func(t *testing.T) {
-			killtest.Run(t, s, killtest.Options{Budget: budget, Kill: true, Pause: s.While != nil})
-		})
-	}
-}
+func TestKilledAnywhere(t *testing.T) { killtest.RunKills(t, nil, scenarios()...) }
 
 func TestEveryOperationHasAScenario(t *testing.T) {
 	const (

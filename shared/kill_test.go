@@ -175,7 +175,7 @@ func (s scene) scenario() killtest.Scenario {
 		Check: func(t *killtest.Trial, state any) error { return s.check(t, state.(*world)) },
 		While: func(_ *killtest.Trial, state any) error { return s.while(state.(*world)) }}
 	if s.recover {
-		k.Recover = &killtest.Recovery{Prepare: prepare, Steps: deaths()}
+		k.Recover = &killtest.Recovery{Prepare: prepare, Steps: deaths}
 	}
 	return k
 }
@@ -490,7 +490,7 @@ func replace(damaged bool) killtest.Scenario {
 		_ = filled(new_)(src)
 		return func() error { return w.plain.Replace(bg, src) }, err
 	}
-	return killtest.Scenario{Name: name, Covers: covers, Prepare: op, Recover: &killtest.Recovery{Prepare: op, Steps: deaths()},
+	return killtest.Scenario{Name: name, Covers: covers, Prepare: op, Recover: &killtest.Recovery{Prepare: op, Steps: deaths},
 		Setup: func(t *killtest.Trial) (any, error) {
 			w, err := makeWorld(t)
 			if err == nil && damaged {
@@ -596,38 +596,19 @@ func scenarios() (all []killtest.Scenario) {
 	return append(append(all, replace(false), replace(true)), births()...)
 }
 
-// budget is small where people wait, larger where CI does.
-func budget() time.Duration {
-	if os.Getenv("CI") != "" {
-		return 4 * time.Second
-	}
-	return 100 * time.Millisecond
-}
-
-// deaths are those that are recovered from: all states that can be left behind in the full run, else some.
-func deaths() func(total int) []int {
-	if os.Getenv("SHIPLAP_KILL_FULL") == "1" {
-		return nil
-	}
-	return func(total int) []int { return []int{total, total * 3 / 4, total / 2} }
-}
-
-// thorough: in CI and in longer campaigns recoverers are killed as well.
-func thorough() bool { return killtest.Thorough() }
+// deaths are those that are recovered from, unless all are.
+func deaths(total int) []int { return []int{total, total * 3 / 4, total / 2} }
 
 func TestKilledAnywhere(t *testing.T) {
-	for _, s := range scenarios() {
-		t.Run(s.Name, func(t *testing.T) {
-			if testing.Short() && (strings.HasPrefix(s.Name, "shared/OpenOrCreate") || strings.HasSuffix(s.Name, "after a death")) {
-				t.Skip("its recording takes seconds")
-			}
-			opt := killtest.Options{Budget: budget(), Kill: true, Pause: true, Recover: thorough()}
-			if strings.HasSuffix(s.Name, "in place") { // some dozen instructions: all of them
-				opt.Stride = 1
-			}
-			killtest.Run(t, s, opt)
-		})
-	}
+	killtest.RunKills(t, func(s killtest.Scenario, opt *killtest.Options) (skip string) {
+		if testing.Short() && (strings.HasPrefix(s.Name, "shared/OpenOrCreate") || strings.HasSuffix(s.Name, "after a death")) {
+			return "its recording takes seconds"
+		}
+		if strings.HasSuffix(s.Name, "in place") { // some dozen instructions: all of them
+			opt.Stride = 1
+		}
+		return ""
+	}, scenarios()...)
 }
 
 func TestEveryOperationHasAScenario(t *testing.T) {

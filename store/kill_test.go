@@ -162,7 +162,7 @@ func (s scene) scenario() killtest.Scenario {
 	k.While = func(_ *killtest.Trial, state any) error { return state.(*world).while() }
 	k.Check = func(t *killtest.Trial, state any) error { return state.(*world).check(t) }
 	if s.recover != nil {
-		k.Recover = &killtest.Recovery{Prepare: s.prepare(s.recover), Steps: deaths()}
+		k.Recover = &killtest.Recovery{Prepare: s.prepare(s.recover), Steps: deaths}
 	}
 	k.Interrupt = s.interrupt(s.prepare)
 	return k
@@ -415,38 +415,20 @@ func birth() killtest.Scenario {
 	}
 }
 
-// budget is small where people wait, larger where CI does.
-func budget() time.Duration {
-	if os.Getenv("CI") != "" {
-		return 4 * time.Second
-	}
-	return 100 * time.Millisecond
-}
-
-// deaths are those that are recovered from: all states that can be left behind in the full run, else some.
-func deaths() func(total int) []int {
-	if os.Getenv("SHIPLAP_KILL_FULL") == "1" {
-		return nil
-	}
-	return func(total int) []int { return []int{total / 2, total * 3 / 4, total * 7 / 8} }
-}
-
-// thorough: in CI and in longer campaigns recoverers are killed as well.
-func thorough() bool { return killtest.Thorough() }
+// deaths are those that are recovered from, unless all are.
+func deaths(total int) []int { return []int{total / 2, total * 3 / 4, total * 7 / 8} }
 
 func TestKilledAnywhere(t *testing.T) {
 	slow := map[string]bool{}
 	for _, s := range scenes() {
 		slow["store/"+s.name] = s.slow
 	}
-	for _, s := range scenarios() {
-		t.Run(s.Name, func(t *testing.T) {
-			if slow[s.Name] && !thorough() {
-				t.Skip("it is like others, and takes seconds; set CI or SHIPLAP_KILL_BUDGET")
-			}
-			killtest.Run(t, s, killtest.Options{Budget: budget(), Kill: true, Pause: s.While != nil, Recover: thorough() && s.Recover != nil})
-		})
-	}
+	killtest.RunKills(t, func(s killtest.Scenario, _ *killtest.Options) (skip string) {
+		if slow[s.Name] && !killtest.Thorough() {
+			return "it is like others, and takes seconds; set CI or SHIPLAP_KILL_BUDGET"
+		}
+		return ""
+	}, scenarios()...)
 }
 
 func TestEveryOperationHasAScenario(t *testing.T) {

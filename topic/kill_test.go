@@ -482,7 +482,7 @@ var scenes = []*scene{
 func (s *scene) scenario() killtest.Scenario {
 	k := killtest.Scenario{Name: s.name, Covers: s.covers, Setup: s.setup, Prepare: s.prepare(byVictim, s.op), Check: s.check, While: s.while}
 	if s.recover != nil {
-		k.Recover = &killtest.Recovery{Prepare: s.prepare(byRecoverer, s.recover), Steps: deaths()}
+		k.Recover = &killtest.Recovery{Prepare: s.prepare(byRecoverer, s.recover), Steps: deaths}
 	}
 	return k
 }
@@ -539,32 +539,10 @@ func scenarios() (all []killtest.Scenario) {
 	)
 }
 
-// budget is small where people wait, larger where CI does.
-func budget() time.Duration {
-	if os.Getenv("CI") != "" {
-		return 3 * time.Second
-	}
-	return 100 * time.Millisecond
-}
+// deaths are those that are recovered from, unless all are.
+func deaths(total int) []int { return []int{total, total * 7 / 9, total * 5 / 9} }
 
-// deaths are those that are recovered from: all states that can be left behind in the full run, else some.
-func deaths() func(total int) []int {
-	if os.Getenv("SHIPLAP_KILL_FULL") == "1" {
-		return nil
-	}
-	return func(total int) []int { return []int{total, total * 7 / 9, total * 5 / 9} }
-}
-
-// thorough: in CI and in longer campaigns recoverers are killed as well.
-func thorough() bool { return killtest.Thorough() }
-
-func TestKilledAnywhere(t *testing.T) {
-	for _, s := range scenarios() {
-		t.Run(s.Name, func(t *testing.T) {
-			killtest.Run(t, s, killtest.Options{Budget: budget(), Kill: true, Pause: s.While != nil, Recover: s.Recover != nil && thorough()})
-		})
-	}
-}
+func TestKilledAnywhere(t *testing.T) { killtest.RunKills(t, nil, scenarios()...) }
 
 func TestEveryOperationHasAScenario(t *testing.T) {
 	const (

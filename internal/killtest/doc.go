@@ -38,8 +38,8 @@
 // that change a byte of any shared mapping. Between two effects all steps look the same from outside. Kills
 // happen right before and right after each effect, and at every other step as far as the budget goes: at
 // stride 1 every instruction is covered, at stride s every s-th of the rest. The phase of the stride is
-// SHIPLAP_KILL_PHASE, by default the number of the day since 1970: constant during a day, and rotating through
-// all steps over days. Passes are made until two in a row went the same way, which must be that of most victims.
+// SHIPLAP_KILL_PHASE, by default 0: a run depends on the code and its settings, and on no date. .ci/run takes the phase
+// from the commit. Passes are made until two in a row went the same way, which must be that of most victims.
 //
 // A quick run, which neither CI nor the environment asked to be thorough (see Thorough), thins the effects, too,
 // and makes a single pass, so that go test ends within minutes.
@@ -73,7 +73,7 @@
 //	SHIPLAP_KILL_FULL=1      every instruction, whatever it takes (use with go test -timeout 0)
 //	SHIPLAP_KILL_BUDGET=10s  every effect, and as many other steps as take that time, for each scenario
 //	SHIPLAP_KILL_STRIDE=n    a fixed stride instead of the one that fits the budget
-//	SHIPLAP_KILL_PHASE=n     the phase of the stride
+//	SHIPLAP_KILL_PHASE=n     the phase of the stride, and which interruptions take turns
 //	SHIPLAP_KILL_WORKERS=n   trials side by side
 //	SHIPLAP_COVERAGE_DIR=d   write the results of this test binary to a file in d, for cmd/coverage
 package killtest

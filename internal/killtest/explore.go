@@ -73,9 +73,6 @@ func (o Options) withDefaults(s *Scenario) Options {
 	if o.Budget == 0 {
 		o.Budget = 20 * time.Second
 	}
-	if o.Phase == 0 {
-		o.Phase = today()
-	}
 	if o.Workers <= 0 {
 		o.Workers = runtime.NumCPU()
 	}
@@ -220,7 +217,7 @@ func (w *worker) probe(tr *trace) (usual int, all bool) {
 // recoverPoints kills the first victim wherever the scenario wants that, and records what the recoverer does then.
 func (e *explorer) recoverPoints(first *trace) (points, others []point, err error) {
 	var deaths []int
-	if e.s.Recover.Steps != nil {
+	if e.s.Recover.Steps != nil && !e.opt.full {
 		deaths = e.s.Recover.Steps(first.steps())
 	} else if deaths = deathsOf(first.effects); !e.opt.full {
 		deaths = spread(deaths, 64)

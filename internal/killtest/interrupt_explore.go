@@ -32,7 +32,7 @@ func (e *explorer) some(points []point) error {
 	if e.opt.full || e.opt.Stride == 1 {
 		return e.try(points)
 	}
-	// Some of everything, other ones each day.
+	// Some of everything, other ones in each phase.
 	points = shuffled(points, e.opt.Phase)
 	n := max(4, 2*e.opt.Workers)
 	for start := time.Now(); len(points) > 0; {

@@ -80,8 +80,11 @@ func TestTornStateIsBetweenTheStores(t *testing.T) {
 	t.Log(res.Found[0])
 }
 
+// enough is for every instruction of a toy.
+const enough = 20 * time.Second
+
 func TestSingleCommit(t *testing.T) {
-	res := Run(t, single, Options{})
+	res := Run(t, single, Options{Budget: enough})
 	if res.Stride != 1 || res.Effects != 1 || res.Kills < res.Instructions+2 || res.Pauses < res.Instructions+2 {
 		t.Errorf("%+v", res)
 	}
@@ -102,7 +105,7 @@ func TestPauseFindsWhatWhileSees(t *testing.T) {
 }
 
 func TestRecoverer(t *testing.T) {
-	res := Run(t, intent, Options{})
+	res := Run(t, intent, Options{Budget: enough})
 	if res.Effects != 4 || res.Deaths != 5 || res.RecoverKills < 100 {
 		t.Errorf("%+v", res)
 	}

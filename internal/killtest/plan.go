@@ -79,6 +79,3 @@ func split[T any](list []T, n int) (sample, rest []T) {
 	}
 	return sample, rest
 }
-
-// today is the default phase of strides: it rotates, and is the same for all runs of a day.
-func today() int { return int(time.Now().Unix() / 86400) }

@@ -54,32 +54,33 @@ func Run(t *testing.T, s Scenario, opt Options) Result {
 
 func fromEnvironment(t *testing.T, opt *Options) {
 	t.Helper()
-	number := func(name string, n *int) {
-		if s := os.Getenv(name); s != "" {
-			v, err := strconv.Atoi(s)
-			if err != nil || v < 0 {
-				t.Fatalf("%s=%q: a number is wanted", name, s)
-			}
-			*n = v
-		}
-	}
-	number("SHIPLAP_KILL_STRIDE", &opt.Stride)
-	number("SHIPLAP_KILL_PHASE", &opt.Phase)
-	number("SHIPLAP_KILL_WORKERS", &opt.Workers)
-	if s := os.Getenv("SHIPLAP_KILL_BUDGET"); s != "" {
+	number(t, "SHIPLAP_KILL_STRIDE", &opt.Stride)
+	number(t, "SHIPLAP_KILL_PHASE", &opt.Phase)
+	number(t, "SHIPLAP_KILL_WORKERS", &opt.Workers)
+	opt.full = os.Getenv("SHIPLAP_KILL_FULL") == "1"
+	opt.quick = (testing.Short() || !Thorough()) && !opt.full
+	switch s := os.Getenv("SHIPLAP_KILL_BUDGET"); {
+	case s != "":
 		d, err := time.ParseDuration(s)
 		if err != nil || d <= 0 {
 			t.Fatalf("SHIPLAP_KILL_BUDGET=%q: a duration is wanted", s)
 		}
 		opt.Budget = d
-	}
-	opt.full = os.Getenv("SHIPLAP_KILL_FULL") == "1"
-	opt.quick = (testing.Short() || !Thorough()) && !opt.full
-	if opt.quick && opt.Budget == 0 {
-		opt.Budget = 2 * time.Second
+	case opt.Budget == 0 && opt.quick:
+		opt.Budget = quickBudget
+	case opt.Budget == 0:
+		opt.Budget = ciBudget
 	}
 }
 
-// Thorough reports that the campaign is what the run is for: in CI, or where the environment says how long it may be.
-// Every effect is a trial then. Otherwise the effects are thinned until they fit into the budget, because somebody waits.
-func Thorough() bool { return os.Getenv("CI") != "" || campaign() }
+// number reads a number from the environment, if it is there.
+func number(t *testing.T, name string, n *int) {
+	t.Helper()
+	if s := os.Getenv(name); s != "" {
+		v, err := strconv.Atoi(s)
+		if err != nil || v < 0 {
+			t.Fatalf("%s=%q: a number is wanted", name, s)
+		}
+		*n = v
+	}
+}

@@ -48,8 +48,8 @@ type Scenario struct {
 type Recovery struct {
 	Prepare func(v *Victim) (op func() error, err error)
 
-	// Steps chooses where the first victim dies, given the length of its operation. Nil: after each effect (thinned
-	// to 64 of them, unless SHIPLAP_KILL_FULL is set), for these are all the states it can leave behind.
+	// Steps chooses where the first victim dies, given the length of its operation. Nil: after each of 64 effects, for
+	// these are the states it can leave behind; after each effect if SHIPLAP_KILL_FULL is set, whatever Steps is.
 	Steps func(total int) []int
 }
 
@@ -111,8 +111,8 @@ type Options struct {
 	Interrupt            bool // this mode, and no other: its victims are of another kind
 
 	Stride  int           // 0: the smallest that fits the budget; 1: every instruction
-	Phase   int           // of the stride; 0: see the package documentation
-	Budget  time.Duration // for all modes together; if Thorough, beyond the effects, which are covered; 0: 20 s, 2 s if not
+	Phase   int           // of the stride
+	Budget  time.Duration // for all modes together; if Thorough, beyond the effects, which are covered; 0: 20 s
 	Workers int           // trials side by side; 0: one a CPU
 	Timeout time.Duration // for a callback, and for a victim that makes no step; 0: 20 s. More is a violation
 	Dir     string        // where to make the trials' directories; "": /dev/shm

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"testing"
 	"time"
 
@@ -251,11 +250,8 @@ func scenarios() []killtest.Scenario {
 }
 
 func TestKilledAnywhere(t *testing.T) {
-	budget := 500 * time.Millisecond
-	if os.Getenv("CI") != "" {
-		budget = 4 * time.Second
-	}
-	for _, s := range scenarios() {
-		t.Run(s.Name, func(t *testing.T) { killtest.Run(t, s, killtest.Options{Budget: budget}) })
-	}
+	killtest.RunKills(t, func(_ killtest.Scenario, opt *killtest.Options) (skip string) {
+		opt.Kill, opt.Pause, opt.Recover = true, true, true
+		return ""
+	}, scenarios()...)
 }
