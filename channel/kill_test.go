@@ -400,7 +400,7 @@ func scenarios() []killtest.Scenario {
 	atB := func(name string, covers []string, sent string, takes int, closes bool, op func(b *channel.Channel[string]) error) killtest.Scenario {
 		return killtest.Scenario{
 			Name: name, Covers: covers, Setup: withA, Prepare: onB(op), Check: either(gone(sent, takes, closes)), While: stands(closes),
-			Recover: &killtest.Recovery{Prepare: onB(again)},
+			Recover: &killtest.Recovery{Prepare: onB(again), Steps: deaths},
 		}
 	}
 	first := func(s string, err error) error {
@@ -427,7 +427,9 @@ func scenarios() []killtest.Scenario {
 		{
 			Name: "channel/Get", Covers: []string{"channel.Get", "channel.OpenRaw"}, Setup: withA, Check: either(came), While: stands(false),
 			Prepare: onDomain(func(d *shiplap.Domain) (io.Closer, error) { return channel.Get[string](d, "c", nil) }),
-			Recover: &killtest.Recovery{Prepare: onDomain(func(d *shiplap.Domain) (io.Closer, error) { return channel.Get[string](d, "c", nil) })},
+			Recover: &killtest.Recovery{Steps: deaths, Prepare: onDomain(func(d *shiplap.Domain) (io.Closer, error) {
+				return channel.Get[string](d, "c", nil)
+			})},
 		},
 		{
 			Name: "channel/Get of one who is waited for", Covers: []string{"channel.Get"}, Setup: withWaiter, Check: waiterTold, While: look,
@@ -479,6 +481,9 @@ func scenarios() []killtest.Scenario {
 		},
 	}
 }
+
+// deaths are those that are recovered from, unless all are.
+func deaths(total int) []int { return []int{total / 2, total * 3 / 4, total} }
 
 func TestKilledAnywhere(t *testing.T) {
 	killtest.RunKills(t, func(s killtest.Scenario, opt *killtest.Options) (skip string) {

@@ -5,9 +5,9 @@ import (
 	"testing"
 )
 
-// RunInterrupts performs the Interrupt trials of the scenarios that have them: all where the environment asks for a
-// campaign (SHIPLAP_KILL_BUDGET, _STRIDE or _FULL), which takes an hour over all packages; else, also in CI, every
-// fourth scenario. SHIPLAP_KILL_PHASE says which ones.
+// RunInterrupts performs the Interrupt trials of the scenarios that have them, each in a subtest of its name. A run that
+// is not Thorough takes every fourth scenario; SHIPLAP_KILL_PHASE says which ones. Scenarios that are slow, or wait, are
+// left to a campaign (SHIPLAP_KILL_BUDGET, _STRIDE or _FULL).
 func RunInterrupts(t *testing.T, scenarios ...Scenario) {
 	n, phase := 0, 0
 	number(t, "SHIPLAP_KILL_PHASE", &phase)
@@ -20,8 +20,8 @@ func RunInterrupts(t *testing.T, scenarios ...Scenario) {
 			if !campaign() && (s.Interrupt.Slow || s.Interrupt.Waits) {
 				t.Skip("it takes seconds; set SHIPLAP_KILL_BUDGET")
 			}
-			if !campaign() && n%interruptEvery != phase%interruptEvery {
-				t.Skip("not the turn of this one; set SHIPLAP_KILL_PHASE, or SHIPLAP_KILL_BUDGET for all")
+			if !Thorough() && n%interruptEvery != phase%interruptEvery {
+				t.Skip("not its turn; set SHIPLAP_KILL_PHASE, or CI for all")
 			}
 			opt := Options{Interrupt: true}
 			if !campaign() {

@@ -57,6 +57,11 @@ func (t *tracee) look(limit time.Duration, sleeping bool) (where, error) {
 			}
 			if t.asleep && t.cpu.pc != t.mark+trapAdvance { // the step into the call in which it slept is over
 				t.asleep = false
+				if hasBreakpoints { // or it slept on the way to a breakpoint, and has come to it
+					if err := t.setBreakpoint(0); err != nil {
+						return 0, err
+					}
+				}
 				if err := t.resume(unix.PTRACE_CONT); err != nil {
 					return 0, err
 				}
