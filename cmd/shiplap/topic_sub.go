@@ -112,6 +112,9 @@ func (l *listener) listen(ctx context.Context, from source) error {
 
 // next takes one message, one that is there or, after all before are written, one that is waited for.
 func (l *listener) next(ctx context.Context, from source) (err error) {
+	if ctx.Err() != nil { // not later: what was taken out of a channel is to be written
+		return context.Cause(ctx)
+	}
 	l.msg, err = from.TryReceive(l.msg[:0])
 	if isAny(err, shiplap.ErrEmpty, shiplap.ErrBusy) {
 		if err := l.flush(); err != nil {
@@ -127,9 +130,6 @@ func (l *listener) next(ctx context.Context, from source) (err error) {
 	}
 	if err != nil {
 		return err
-	}
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
 	}
 	l.n++
 	l.add()
