@@ -80,10 +80,11 @@ func Join(name string, opt *Options) (*Domain, error) {
 	return d, nil
 }
 
-// Look opens the domain called name (DefaultDomain if empty) without joining it: this process does not become a member, takes none
-// of the 1024 places, and needs no write access. ErrNotExist if it is not there. Everything that looks works: List, Stat, Members,
-// Locks, Space, a dry Sweep; with write access Remove and Sweep as well. Objects can be opened to look at their statistics and
-// contents; what would change them fails.
+// Look opens the domain called name (DefaultDomain if empty) without joining it: this process does not
+// become a member, takes none of the 1024 places, and needs no write access. ErrNotExist if it is not
+// there. Everything that looks works: List, Stat, Members, Locks, Space, a dry Sweep; with write access
+// Remove and Sweep as well. Objects can be opened to look at their statistics and contents; what would
+// change them fails.
 func Look(name string, opt *Options) (*Domain, error) {
 	if opt == nil {
 		opt = &Options{}

@@ -30,7 +30,8 @@ func interruptScenarios() (all []killtest.Scenario) {
 		case "channel/Close":
 			check = closedOrNot("", 0)
 		}
-		s.Interrupt = &killtest.Interruption{Check: orderly(check), Slow: s.Recover == nil || strings.Contains(s.Name, "Send")}
+		s.Interrupt = &killtest.Interruption{Check: orderly(check), Slow: s.Recover == nil ||
+			strings.Contains(s.Name, "Send")}
 		switch s.Name {
 		case "channel/Send", "channel/TrySend", "channel/Receive", "channel/TryReceive", "channel/Close":
 			s.Interrupt.Await = hearsTheEnd
@@ -108,7 +109,8 @@ func hearsTheEnd(_ *killtest.Trial, state any) error {
 
 var large = string(make([]byte, 500))
 
-// orderly is a check for a victim that has closed everything: whether it completed the operation does not matter then.
+// orderly is a check for a victim that has closed everything: whether it completed the operation does
+// not matter then.
 func orderly(check func(t *killtest.Trial, state any) error) func(t *killtest.Trial, state any) error {
 	return func(t *killtest.Trial, state any) error {
 		c := *t
@@ -119,8 +121,8 @@ func orderly(check func(t *killtest.Trial, state any) error) func(t *killtest.Tr
 	}
 }
 
-// closedOrNot: B may have come; then it has closed the channel in order. What it sent is there exactly if it was told so, and what it
-// took is missing exactly if it was given it.
+// closedOrNot: B may have come; then it has closed the channel in order. What it sent is there exactly
+// if it was told so, and what it took is missing exactly if it was given it.
 func closedOrNot(sent string, takes int) func(t *killtest.Trial, state any) error {
 	return func(t *killtest.Trial, state any) error {
 		w := state.(*world)

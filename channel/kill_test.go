@@ -45,7 +45,8 @@ func empty(t *killtest.Trial) (any, error) {
 	return &world{d: d}, err
 }
 
-// small is lent only briefly: a trial that ends before its reference is opened leaves a keeper in this process.
+// small is lent only briefly: a trial that ends before its reference is opened leaves a keeper in this
+// process.
 var small = &channel.Options{Capacity: 4096, Ephemeral: true, Lend: time.Millisecond}
 
 func withA(t *killtest.Trial) (any, error) {

@@ -24,9 +24,9 @@ import (
 // noEnd is the context of a wait that nothing but the closing of its handle ends.
 var noEnd = context.Background()
 
-// Accept waits for the next pipe that another process dials; net.ErrClosed after Close. If there are no descriptors or
-// no memory for it, it fails as the one of a socket does, with a net.Error that is temporary, and the caller may try
-// again: the pipe is kept. A try that follows too early waits.
+// Accept waits for the next pipe that another process dials; net.ErrClosed after Close. If there are no
+// descriptors or no memory for it, it fails as the one of a socket does, with a net.Error that is
+// temporary, and the caller may try again: the pipe is kept. A try that follows too early waits.
 func (l *Listener) Accept() (net.Conn, error) {
 	e, err := l.accept(noEnd)
 	if err != nil {
@@ -38,9 +38,10 @@ func (l *Listener) Accept() (net.Conn, error) {
 	return e.Conn(), nil
 }
 
-// AcceptEnd is Accept for messages, and with a context. While there are no descriptors or no memory for the next pipe
-// it waits; the error says so if the context ends then. shiplap.ErrCorrupt and shiplap.ErrRemoved mean that the
-// listener itself is damaged or gone. It is closed then, as after Close: see Err.
+// AcceptEnd is Accept for messages, and with a context. While there are no descriptors or no memory for
+// the next pipe it waits; the error says so if the context ends then. shiplap.ErrCorrupt and
+// shiplap.ErrRemoved mean that the listener itself is damaged or gone. It is closed then, as after
+// Close: see Err.
 func (l *Listener) AcceptEnd(ctx context.Context) (*End, error) {
 	for {
 		e, err := l.accept(ctx)
@@ -113,7 +114,8 @@ func (l *Listener) ended(ctx context.Context, err error) error {
 		return l.explain(l.closedErr())
 	}
 	if log := l.opt.Logger; log != nil {
-		log.Error("a listener closes, because its own memory is damaged or gone", "listener", l.obj.Name, "err", err)
+		log.Error("a listener closes, because its own memory is damaged or gone", "listener", l.obj.Name, "err",
+			err)
 	}
 	_ = l.finish()
 	return why
@@ -128,9 +130,9 @@ func (l *Listener) closedErr() error {
 
 func (l *Listener) explain(err error) error { return fmt.Errorf("listener %q: %w", l.obj.Name, err) }
 
-// takeDialled takes end B of a pipe that was dialled to this process. A pipe that was, and whose end cannot be taken,
-// is removed, so that the process which dialled it does not wait for ever. Nothing else is: the name comes from memory
-// that others write.
+// takeDialled takes end B of a pipe that was dialled to this process. A pipe that was, and whose end
+// cannot be taken, is removed, so that the process which dialled it does not wait for ever. Nothing
+// else is: the name comes from memory that others write.
 func takeDialled(s *object.Space, name string, opt *Options) (*End, error) {
 	o, err := s.Open(name, object.Pipe, parts)
 	if err != nil {
@@ -167,8 +169,8 @@ func scarce(err error) bool {
 	return false
 }
 
-// odd reports an error of the kernel that comes neither from a shortage nor, as far as we know, from what the caller
-// put there.
+// odd reports an error of the kernel that comes neither from a shortage nor, as far as we know, from
+// what the caller put there.
 func odd(err error) bool {
 	var errno syscall.Errno
 	if !errors.As(err, &errno) {

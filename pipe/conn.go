@@ -49,8 +49,8 @@ func (c *Conn) Read(p []byte) (int, error) {
 	return c.read.do(p, c.end.read)
 }
 
-// Write writes all of p, waiting for room until the deadline. With an error, n says how much is sent. If the other end is
-// finished, the error is both io.ErrClosedPipe and shiplap.ErrPeerGone.
+// Write writes all of p, waiting for room until the deadline. With an error, n says how much is sent.
+// If the other end is finished, the error is both io.ErrClosedPipe and shiplap.ErrPeerGone.
 func (c *Conn) Write(p []byte) (n int, err error) {
 	for {
 		k, err := c.write.do(p[n:], c.end.write)

@@ -54,8 +54,8 @@ type dialling struct {
 	token uint32 // of the process that listens
 }
 
-// gone is why the process that listened when we came will not accept, nil if it may. Its death ends the sleep of the
-// call w, if there is one.
+// gone is why the process that listened when we came will not accept, nil if it may. Its death ends the
+// sleep of the call w, if there is one.
 func (c *dialling) gone(w *wait.Call) error {
 	switch now := lockOwner(c.o, offRing+ring.ConsumerLock); {
 	case c.o.Err() != nil || c.ring.IsClosed() || now == 0:
@@ -77,8 +77,8 @@ const (
 	mostName  = 90   // bytes of the listener's name in that of the pipe
 )
 
-// makePipe makes the pipe that is to be accepted. Its name may be taken: objects of dead processes, or what was put
-// there by others.
+// makePipe makes the pipe that is to be accepted. Its name may be taken: objects of dead processes, or
+// what was put there by others.
 func (c *dialling) makePipe(ctx context.Context, opt *Options) (*End, error) {
 	var own Options
 	if opt != nil {
@@ -112,8 +112,9 @@ func (c *dialling) put(ctx context.Context, e *End) error {
 
 // accepted is the last look, after the name was put: nil if the pipe was accepted or may be.
 func (c *dialling) accepted(e *End) error {
-	// A listener that closes takes what is in its ring, and does not wait for ever for what is just being put. So the last
-	// look is ours. An end that was taken has an owner, or had one, whatever became of the listener.
+	// A listener that closes takes what is in its ring, and does not wait for ever for what is just being
+	// put. So the last look is ours. An end that was taken has an owner, or had one, whatever became of
+	// the listener.
 	if why := c.gone(nil); why != nil && !e.taken() {
 		return why
 	}

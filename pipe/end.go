@@ -84,8 +84,8 @@ func (e *End) MaxMessage() int { return e.out.MaxPayload() }
 // errPeerDied is what a wait ends with when the other process is gone.
 var errPeerDied = fmt.Errorf("%w: its process died", errs.ErrPeerGone)
 
-// peerGone says why waiting for the other end is in vain, nil if it is not. The other process's death ends the sleep of
-// the call c, if there is one.
+// peerGone says why waiting for the other end is in vain, nil if it is not. The other process's death
+// ends the sleep of the call c, if there is one.
 func (e *End) peerGone(c *wait.Call) error {
 	opened := e.obj.Ctl.U32(offOpened).Load()&(1<<e.side.other()) != 0
 	token := e.peerToken()
@@ -104,9 +104,9 @@ func (e *End) peerGone(c *wait.Call) error {
 	return nil
 }
 
-// mourn looks whether the process at the other end is dead, before something is sent to it. It is cheap: a sentry
-// is posted when that process is known, and is told. The dead one's ring says from then on that nobody takes from it, so that
-// sends end at once, and not when it is full.
+// mourn looks whether the process at the other end is dead, before something is sent to it. It is
+// cheap: a sentry is posted when that process is known, and is told. The dead one's ring says from then
+// on that nobody takes from it, so that sends end at once, and not when it is full.
 func (e *End) mourn() {
 	if e.peer == nil && !e.meet() || e.deaf || !e.peer.Gone() {
 		return
@@ -115,8 +115,8 @@ func (e *End) mourn() {
 	e.out.Deafen()
 }
 
-// meet posts the sentry if the process at the other end is known. One that has closed the end is not needed: the state
-// words tell.
+// meet posts the sentry if the process at the other end is known. One that has closed the end is not
+// needed: the state words tell.
 func (e *End) meet() bool {
 	token := e.peerToken()
 	if token == 0 {
@@ -286,9 +286,9 @@ func (e *End) CloseWrite() error {
 }
 
 // Close finishes this end. Calls that wait return shiplap.ErrClosed. What was sent can still be received
-// by the other end, also by one that is not open yet; see Drain to wait for that. If the pipe goes now, because it is
-// Ephemeral and nobody else has it open, and its other end was never opened, then what was sent goes with it: ErrUnread
-// says how much that is.
+// by the other end, also by one that is not open yet; see Drain to wait for that. If the pipe goes now,
+// because it is Ephemeral and nobody else has it open, and its other end was never opened, then what
+// was sent goes with it: ErrUnread says how much that is.
 func (e *End) Close() error {
 	err := errs.ErrClosed
 	e.once.Do(func() { err = e.close() })
@@ -319,8 +319,9 @@ func (e *End) close() error {
 	return errors.Join(e.explain(err), closeAndCount(e.obj))
 }
 
-// Remove takes the pipe away at once: whoever has an end gets shiplap.ErrRemoved, and what was not received is gone. It
-// is how one side tells the other that what it sent is not complete. Close must follow.
+// Remove takes the pipe away at once: whoever has an end gets shiplap.ErrRemoved, and what was not
+// received is gone. It is how one side tells the other that what it sent is not complete. Close must
+// follow.
 func (e *End) Remove() error {
 	if err := e.enter(); err != nil {
 		return err

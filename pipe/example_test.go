@@ -47,8 +47,8 @@ func exampleChild(end string) {
 	}
 }
 
-// A parent makes a pipe for two children, as with multiprocessing.Pipe of Python. The one that sends may be through before
-// the other one begins.
+// A parent makes a pipe for two children, as with multiprocessing.Pipe of Python. The one that sends
+// may be through before the other one begins.
 func ExamplePair() {
 	d, err := shiplap.Join("example", nil)
 	if err != nil {

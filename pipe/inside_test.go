@@ -60,8 +60,8 @@ func listen(t testing.TB, d *shiplap.Domain) *Listener {
 
 var tiny = &Options{Capacity: 4096}
 
-// A peer writes into the ring of a listener whatever it likes. The listener skips it, and nothing that was not dialled to
-// it is touched.
+// A peer writes into the ring of a listener whatever it likes. The listener skips it, and nothing that
+// was not dialled to it is touched.
 func TestAcceptSkips(t *testing.T) {
 	d := domain(t)
 	l := listen(t, d)
@@ -79,7 +79,8 @@ func TestAcceptSkips(t *testing.T) {
 	ok(t, os.WriteFile(filepath.Join(dir, "short"), nil, 0o600))
 	ok(t, os.Mkdir(filepath.Join(dir, "directory"), 0o700))
 	ok(t, os.Symlink("free", filepath.Join(dir, "link")))
-	names := []string{"jobs", "free", "other", "junk", "short", "directory", "link", "l", "nothing", "", "../x", "\x00", "#members"}
+	names := []string{"jobs", "free", "other", "junk", "short", "directory", "link", "l", "nothing", "", "../x",
+		"\x00", "#members"}
 	for _, name := range names {
 		ok(t, l.ring.Put(within(t), []byte(name)))
 	}
@@ -308,7 +309,8 @@ func TestDialSkipsTakenNames(t *testing.T) {
 	defer e.Close()
 	stem := e.Name()[:strings.LastIndexByte(e.Name(), '.')+1]
 	for i := range uint64(20) {
-		ok(t, os.WriteFile(filepath.Join(space(d).Dir.Path(), fmt.Sprint(stem, dialled.Load()+1+i)), []byte("x"), 0o600))
+		ok(t, os.WriteFile(filepath.Join(space(d).Dir.Path(), fmt.Sprint(stem, dialled.Load()+1+i)), []byte("x"),
+			0o600))
 	}
 	again, err := Dial(within(t), d, "l", tiny)
 	ok(t, err)

@@ -103,7 +103,8 @@ func acceptsAlone(v *killtest.Victim) (func() error, error) {
 	return func() error { _, err := l.AcceptEnd(bg); return err }, nil
 }
 
-// orderly is a check of a kill trial, for a victim that has closed everything: whether it completed the operation does not matter then.
+// orderly is a check of a kill trial, for a victim that has closed everything: whether it completed the
+// operation does not matter then.
 func orderly(check func(t *killtest.Trial, state any) error) func(t *killtest.Trial, state any) error {
 	return func(t *killtest.Trial, state any) error {
 		c := *t

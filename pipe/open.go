@@ -83,7 +83,8 @@ func open(s *object.Space, name string, opt *Options, side side) (*End, error) {
 	return newEnd(o, opt, side)
 }
 
-// errMoment says that another process is at the end at this moment, and will have it or have let go of it in the next.
+// errMoment says that another process is at the end at this moment, and will have it or have let go of
+// it in the next.
 var errMoment = fmt.Errorf("%w: another process is just trying to take this end", errs.ErrBusy)
 
 // take takes the locks of an end. A death before the bit is set leaves an end that can be taken
@@ -156,8 +157,9 @@ func OpenOrCreate(d *shiplap.Domain, name string, opt *Options) (*End, error) {
 	return nil, fmt.Errorf("pipe %q was neither opened nor made in %d tries: %w", name, openRounds, err)
 }
 
-// openUnlessFinished is open, but removes a pipe whose ends are both finished: errs.ErrRemoved. It removes the object
-// that it has looked at, so that a pipe which others made under the same name meanwhile stays.
+// openUnlessFinished is open, but removes a pipe whose ends are both finished: errs.ErrRemoved. It
+// removes the object that it has looked at, so that a pipe which others made under the same name
+// meanwhile stays.
 func openUnlessFinished(s *object.Space, name string, opt *Options) (*End, error) {
 	if opt == nil {
 		opt = &Options{}

@@ -19,8 +19,8 @@ type Options struct {
 	// 0 means DefaultCapacity.
 	Capacity int64
 	// Ephemeral removes the pipe when no process has it open any more, even if one end was never
-	// taken (creation): then Close says that what was sent is lost (ErrUnread). In any case it is removed when both
-	// ends are finished.
+	// taken (creation): then Close says that what was sent is lost (ErrUnread). In any case it is removed
+	// when both ends are finished.
 	Ephemeral bool
 	// Label is free text for people, up to 256 bytes (creation).
 	Label string
@@ -30,8 +30,9 @@ type Options struct {
 	MaxReceive int
 	// Wait is how this end waits, if not as its domain does.
 	Wait shiplap.WaitMode
-	// Logger of a listener is told when pipes cannot be accepted for want of descriptors or memory, when one is skipped
-	// (debug), and when the listener closes because its own memory is damaged or gone; nil means nobody.
+	// Logger of a listener is told when pipes cannot be accepted for want of descriptors or memory, when
+	// one is skipped (debug), and when the listener closes because its own memory is damaged or gone; nil
+	// means nobody.
 	Logger *slog.Logger
 }
 

@@ -13,9 +13,9 @@ import (
 	"github.com/shiplap-ipc/shiplap/internal/object"
 )
 
-// Pair is a pipe whose two ends are there for others to take: children of the process that makes it, mostly. It is what
-// multiprocessing.Pipe is in Python. As long as the pair is open, the pipe stays, with what was sent through it: one side may be
-// through before the other begins.
+// Pair is a pipe whose two ends are there for others to take: children of the process that makes it,
+// mostly. It is what multiprocessing.Pipe is in Python. As long as the pair is open, the pipe stays,
+// with what was sent through it: one side may be through before the other begins.
 type Pair struct {
 	obj  *object.Object
 	once sync.Once
@@ -60,9 +60,10 @@ func (p *Pair) Name() string { return p.obj.Name }
 // String names the pair.
 func (p *Pair) String() string { return fmt.Sprintf("pair of ends of pipe %q", p.obj.Name) }
 
-// Close lets go of the pipe: it goes when no process has it open any more, as soon as both ends are finished at the latest.
-// It may be called when the ends are taken; before that it takes the pipe away from whoever was to take them. If
-// something was sent to an end that nobody took, and the pipe goes now, the error is ErrUnread.
+// Close lets go of the pipe: it goes when no process has it open any more, as soon as both ends are
+// finished at the latest. It may be called when the ends are taken; before that it takes the pipe away
+// from whoever was to take them. If something was sent to an end that nobody took, and the pipe goes
+// now, the error is ErrUnread.
 func (p *Pair) Close() error {
 	err := fmt.Errorf("%v: %w", p, errs.ErrClosed)
 	p.once.Do(func() { err = closeAndCount(p.obj) })

@@ -79,8 +79,8 @@ func restart(d *shiplap.Domain, a arg) error {
 	return nil
 }
 
-// After the death of the process that had both ends of a pipe, others open or make it at the same moment: two of them have an
-// end each of the same pipe, and the rest is told that it is busy.
+// After the death of the process that had both ends of a pipe, others open or make it at the same
+// moment: two of them have an end each of the same pipe, and the rest is told that it is busy.
 func TestReopenedByMany(t *testing.T) {
 	rounds := 300
 	if testing.Short() {
@@ -341,7 +341,8 @@ func exchangeEcho(e *pipe.End) error {
 	return err
 }
 
-// floodAndCome dials more than the peer has descriptors for, has those answered that were not given up, then comes again.
+// floodAndCome dials more than the peer has descriptors for, has those answered that were not given up,
+// then comes again.
 func floodAndCome(t *testing.T, d *shiplap.Domain, name string, talk func(*pipe.End) error) {
 	t.Helper()
 	for range 2 {
@@ -595,8 +596,8 @@ func TestPair(t *testing.T) {
 	}
 }
 
-// Before both children have their ends, each waits for the other, and what it sends stays; OpenOrCreate takes the free
-// one.
+// Before both children have their ends, each waits for the other, and what it sends stays; OpenOrCreate
+// takes the free one.
 func TestPairEnds(t *testing.T) {
 	d := domain(t)
 	p, err := pipe.NewPair(d, "wire", small)

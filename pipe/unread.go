@@ -8,11 +8,12 @@ import (
 	"github.com/shiplap-ipc/shiplap/internal/wait"
 )
 
-// ErrUnread is what closing the last handle on a pipe returns if something was sent to an end that nobody had ever taken,
-// and is gone with the pipe.
+// ErrUnread is what closing the last handle on a pipe returns if something was sent to an end that
+// nobody had ever taken, and is gone with the pipe.
 var ErrUnread = errors.New("nobody received what was sent")
 
-// closeAndCount closes a handle on a pipe. Who closes the last one of an ephemeral pipe is told what goes with it.
+// closeAndCount closes a handle on a pipe. Who closes the last one of an ephemeral pipe is told what
+// goes with it.
 func closeAndCount(o *object.Object) error {
 	if !o.Gate.Enter() {
 		return o.Close()

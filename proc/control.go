@@ -89,8 +89,8 @@ func (m *Manager) hear(l *pipe.Listener) {
 
 const relistenPause = time.Second
 
-// relisten makes another listener after the memory of one was damaged or removed: a manager that nobody can talk to
-// could not be told to stop its processes. It is nil if the manager closes.
+// relisten makes another listener after the memory of one was damaged or removed: a manager that nobody
+// can talk to could not be told to stop its processes. It is nil if the manager closes.
 func (m *Manager) relisten(why error) *pipe.Listener {
 	for {
 		m.ctl.set(nil, why)
@@ -117,8 +117,9 @@ func (c *control) set(l *pipe.Listener, err error) {
 	c.l, c.err = l, err
 }
 
-// Err is why the manager hears no orders from outside at this moment: the memory of its listener was damaged or removed, and it
-// cannot make another one. It tries again. Err is nil for a manager that is Private.
+// Err is why the manager hears no orders from outside at this moment: the memory of its listener was
+// damaged or removed, and it cannot make another one. It tries again. Err is nil for a manager that is
+// Private.
 func (m *Manager) Err() error {
 	if m.ctl == nil {
 		return nil

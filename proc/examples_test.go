@@ -143,7 +143,8 @@ func TestBotHost(t *testing.T) {
 			texts = append(texts, text)
 		}
 	}
-	if want := []string{"sent before it starts", "I am liteyuki main process passive"}; !slices.Equal(texts, want) {
+	if want := []string{"sent before it starts", "I am liteyuki main process passive"}; !slices.Equal(texts,
+		want) {
 		t.Errorf("it received %q", texts)
 	}
 	_, err = b.Active("nobody")

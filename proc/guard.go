@@ -127,8 +127,8 @@ func (g *guard) lose() {
 
 var errGuardianLost = fmt.Errorf("the guardian ended: %w", errs.ErrPeerGone)
 
-// start starts a process and waits for the answer, which comes at once unless its exec hangs: the end of the context
-// has the guardian give it up. files are its stdout, stderr and so on.
+// start starts a process and waits for the answer, which comes at once unless its exec hangs: the end
+// of the context has the guardian give it up. files are its stdout, stderr and so on.
 func (g *guard) start(ctx context.Context, o order, files ...int) (*life, error) {
 	l := &life{g: g, answered: make(chan struct{}), exited: make(chan struct{}), gone: make(chan struct{})}
 	g.mu.Lock()

@@ -167,7 +167,8 @@ func (g *guardian) reap() {
 // leftPause is between looks at children while one that ended cannot be reaped.
 const leftPause = 5 * time.Millisecond
 
-// collect reaps children. Those that are not known stay as long as one is being started, which it may be: they are left.
+// collect reaps children. Those that are not known stay as long as one is being started, which it may
+// be: they are left.
 func (g *guardian) collect() (left bool) {
 	for pid, k := range g.kids {
 		var si unix.Siginfo

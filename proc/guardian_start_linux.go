@@ -12,9 +12,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// An exec can hang for as long as the file system likes: on a network, under a lease. So processes are started by a thread of
-// their own, one after the other (the runtime has a lock around fork and exec), outside of the guardian's mutex: signals,
-// stops, and the end of all when the manager dies do not wait for it. Other starts do, until it is through or given up.
+// An exec can hang for as long as the file system likes: on a network, under a lease. So processes are
+// started by a thread of their own, one after the other (the runtime has a lock around fork and exec),
+// outside of the guardian's mutex: signals, stops, and the end of all when the manager dies do not wait
+// for it. Other starts do, until it is through or given up.
 
 // starter is what a guardian starts processes with.
 type starter struct {
@@ -122,8 +123,8 @@ func (g *guardian) giveUp(k *kid) {
 	}
 }
 
-// unborn are the children of the thread that forks which are not known yet. What came to us from others has another parent among
-// our threads.
+// unborn are the children of the thread that forks which are not known yet. What came to us from others
+// has another parent among our threads.
 func (g *guardian) unborn() (pids []int) {
 	b, _ := os.ReadFile(fmt.Sprintf("/proc/self/task/%d/children", g.thread))
 	for _, text := range strings.Fields(string(b)) {

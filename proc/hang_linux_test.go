@@ -31,8 +31,8 @@ func leased(t *testing.T) (path string, letGo func()) {
 	return path, letGo
 }
 
-// awaitExec waits until a descendant of the process is between fork and exec of path, as the kernel shows it: a child whose
-// command line is still that of its parent.
+// awaitExec waits until a descendant of the process is between fork and exec of path, as the kernel
+// shows it: a child whose command line is still that of its parent.
 func awaitExec(t *testing.T, guardian int) {
 	t.Helper()
 	own, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", guardian))
@@ -64,8 +64,10 @@ func guardianOf(t *testing.T, manager int) int {
 func TestExecHangs(t *testing.T) {
 	b := manage(t, nil)
 	path, letGo := leased(t)
-	b.add(proc.Spec{Name: "other", Func: "sleep", Ready: proc.ReadyWord}, proc.Spec{Name: "stopped", Func: "sleep", Ready: proc.ReadyWord},
-		proc.Spec{Name: "hangs", Command: []string{path, "1000"}}, proc.Spec{Name: "behind", Func: "sleep", Ready: proc.ReadyWord})
+	b.add(proc.Spec{Name: "other", Func: "sleep", Ready: proc.ReadyWord},
+		proc.Spec{Name: "stopped", Func: "sleep", Ready: proc.ReadyWord},
+		proc.Spec{Name: "hangs", Command: []string{path, "1000"}}, proc.Spec{Name: "behind", Func: "sleep",
+			Ready: proc.ReadyWord})
 	ok(t, b.Start(limit(t), "other", "stopped"))
 	hung := make(chan error, 1)
 	go func() { hung <- b.Start(limit(t), "hangs") }()

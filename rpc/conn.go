@@ -215,7 +215,8 @@ func (c *conn) takeCall(f frame) (relieved bool, err error) {
 			c.parts = map[uint64]*served{}
 		}
 		if len(c.parts) == mostParts {
-			return false, fmt.Errorf("%w: a client has begun %d calls and completed none of them", errs.ErrFull, mostParts)
+			return false, fmt.Errorf("%w: a client has begun %d calls and completed none of them", errs.ErrFull,
+				mostParts)
 		}
 		c.parts[f.id] = sc
 	}

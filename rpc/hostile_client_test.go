@@ -35,7 +35,8 @@ func frames(t *testing.T, opt *Options) *pipe.End {
 			t.Error(err)
 		}
 	})
-	must(t, e, message(frame{kind: kindBind, id: 1}, encode(nil, bindRequest{version, "x", "", "", modeRaw})[headerSize:]))
+	must(t, e, message(frame{kind: kindBind, id: 1},
+		encode(nil, bindRequest{version, "x", "", "", modeRaw})[headerSize:]))
 	if f := answer(t, e); f.kind != kindBound {
 		t.Fatalf("a bind was answered by kind %d", f.kind)
 	}
@@ -81,7 +82,8 @@ func TestLongRequestInOnePiece(t *testing.T) {
 	}
 }
 
-// A service ends the connection of a client that begins calls and completes none: each beginning takes memory.
+// A service ends the connection of a client that begins calls and completes none: each beginning takes
+// memory.
 func TestBeginningsOnly(t *testing.T) {
 	e := frames(t, &Options{})
 	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
@@ -109,7 +111,8 @@ func TestFrameTooLong(t *testing.T) {
 // A reply of more than the caller takes is an error also where it comes in one piece.
 func TestLongReplyInOnePiece(t *testing.T) {
 	a, b := pairOfEnds(t)
-	c := &Client{name: "s", opt: (&Options{MaxMessage: 1000}).filled(), end: a, piece: pieces(a), sending: make(chan struct{}, 1)}
+	c := &Client{name: "s", opt: (&Options{MaxMessage: 1000}).filled(), end: a, piece: pieces(a),
+		sending: make(chan struct{}, 1)}
 	go func() {
 		for n := 1001; n >= 1000; n-- {
 			msg, err := b.Recv(context.Background(), nil)
@@ -131,7 +134,8 @@ func TestLongReplyInOnePiece(t *testing.T) {
 	}
 }
 
-// A connection may end when its reader has taken a call, and not begun it: the function's context is over then.
+// A connection may end when its reader has taken a call, and not begun it: the function's context is
+// over then.
 func TestConnectionEndsBeforeCall(t *testing.T) {
 	_, b := pairOfEnds(t)
 	s := &Server{name: "s", opt: (&Options{}).filled(), ctx: context.Background(), done: make(chan struct{}),

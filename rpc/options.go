@@ -70,8 +70,8 @@ func (o *Options) filled() Options {
 
 func (o *Options) pipe() *pipe.Options { return &pipe.Options{Capacity: o.Capacity, Wait: o.Wait} }
 
-// listener has the ends that are accepted take no longer frames than any that may be sent: the other side decides how
-// large the pipe is.
+// listener has the ends that are accepted take no longer frames than any that may be sent: the other
+// side decides how large the pipe is.
 func (o *Options) listener() *pipe.Options {
 	p := o.pipe()
 	p.Logger = o.log()

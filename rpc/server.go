@@ -167,8 +167,9 @@ func (s *Server) shut() error {
 // Done is closed when the service is; Err says why.
 func (s *Server) Done() <-chan struct{} { return s.done }
 
-// Err is nil until the service is closed. Then it is shiplap.ErrClosed after Close, Shutdown or the end of the context. If the
-// service closed because the memory of its listener is damaged or was removed, it says so.
+// Err is nil until the service is closed. Then it is shiplap.ErrClosed after Close, Shutdown or the end
+// of the context. If the service closed because the memory of its listener is damaged or was removed,
+// it says so.
 func (s *Server) Err() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

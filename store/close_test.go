@@ -48,8 +48,9 @@ func blocking(s *Store) map[string]func(ctx context.Context) error {
 	}
 }
 
-// TestEveryCallCanBeCancelled: while somebody holds all the locks each call that waits ends with its context, and with Close. In
-// some stripes a writer died instead, which takes the heap's lock to finish.
+// TestEveryCallCanBeCancelled: while somebody holds all the locks each call that waits ends with its
+// context, and with Close. In some stripes a writer died instead, which takes the heap's lock to
+// finish.
 func TestEveryCallCanBeCancelled(t *testing.T) {
 	d := domain(t)
 	create(t, d, nil) // stays open: the store must not go with s

@@ -1,7 +1,7 @@
 // Package store is a key-value store in shared memory, for all processes of a domain and without a server. It
 // promises that a process killed at any instruction leaves the last committed value of every key, and a store
-// that the others go on reading and writing; and that reading a key waits for nobody. (All, which reads everything
-// as of one moment, may have to wait for writers.)
+// that the others go on reading and writing; and that reading a key waits for nobody. (All, which reads
+// everything as of one moment, may have to wait for writers.)
 //
 //	s, err := store.OpenOrCreate(d, "config", nil)
 //	...
@@ -22,9 +22,10 @@
 // expire. What has expired does not exist; its memory comes back, little by little, with later changes.
 //
 // A store is divided by keys into up to eight parts, each with a writers' lock; a change takes one of them for the time that it takes to
-// copy the value. A process that is stopped in that time holds up other writers of that part, or of all if memory was just
-// taken or freed. It holds up All, Clear and Check, too, which take all parts, but which keep none of them while they wait
-// for one. It holds up no Get, Scan or Watch. Stores of few keys, and those made with Evict, have one part.
+// copy the value. A process that is stopped in that time holds up other writers of that part, or of all
+// if memory was just taken or freed. It holds up All, Clear and Check, too, which take all parts, but
+// which keep none of them while they wait for one. It holds up no Get, Scan or Watch. Stores of few
+// keys, and those made with Evict, have one part.
 //
 // # Memory
 //

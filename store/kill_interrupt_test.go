@@ -94,7 +94,8 @@ var watches = now(func(v *world) error {
 	return errors.New("no event")
 })
 
-// grabLock takes one of the locks that the object's header names. What a dead owner left is not repaired, so its lock is not taken.
+// grabLock takes one of the locks that the object's header names. What a dead owner left is not
+// repaired, so its lock is not taken.
 func grabLock(of string, which func(w *world) string) killtest.Grab {
 	return killtest.Grab{Of: of, Take: func(_ *killtest.Trial, state any) (func() error, error) {
 		w := state.(*world)
@@ -216,8 +217,9 @@ func TestInterruptedAnywhere(t *testing.T) {
 	killtest.RunInterrupts(t, scenarios()...)
 }
 
-// twoToFree is for an operation that takes away key a, in a store where that gives the heap back a block, and where it then
-// meets an entry that has expired and gives back another one: both are of a size of which there is a spare block.
+// twoToFree is for an operation that takes away key a, in a store where that gives the heap back a
+// block, and where it then meets an entry that has expired and gives back another one: both are of a
+// size of which there is a spare block.
 func twoToFree(w *world) error {
 	const size = 100
 	end := time.Now().Add(6 * time.Millisecond)
@@ -235,7 +237,8 @@ func twoToFree(w *world) error {
 		}
 	}
 	spare, _ := key("b", 0)
-	err := errors.Join(w.set("a", text("first ", size)), w.set(spare, text("first ", size)), w.st.Delete(bg, spare))
+	err := errors.Join(w.set("a", text("first ", size)), w.set(spare, text("first ", size)),
+		w.st.Delete(bg, spare))
 	time.Sleep(time.Until(end))
 	return err
 }

@@ -276,7 +276,8 @@ func deadWithBlocks(w *world) error {
 	for w.stripe(spare) != w.stripe("a") {
 		spare += "b"
 	}
-	err := errors.Join(w.set("a", text("first ", 100)), w.set(spare, text("first ", 100)), w.st.Delete(bg, spare))
+	err := errors.Join(w.set("a", text("first ", 100)), w.set(spare, text("first ", 100)),
+		w.st.Delete(bg, spare))
 	letGo, err2 := ofHeap.Take(nil, w)
 	if err = errors.Join(err, err2); err != nil {
 		return err

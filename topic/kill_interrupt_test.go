@@ -12,7 +12,8 @@ import (
 	"github.com/shiplap-ipc/shiplap/internal/killtest"
 )
 
-// interruptScenarios are those of the kill trials, with what may be taken from under them, and some in which the operation waits.
+// interruptScenarios are those of the kill trials, with what may be taken from under them, and some in
+// which the operation waits.
 func interruptScenarios() (all []killtest.Scenario) {
 	for _, s := range scenarios() {
 		i := slices.IndexFunc(scenes, func(c *scene) bool { return c.name == s.Name })
@@ -40,7 +41,8 @@ func interruptScenarios() (all []killtest.Scenario) {
 	return append(all, w)
 }
 
-// goesAround is what survivors do who wait for a victim that dies while it forks: they publish more than the ring holds.
+// goesAround is what survivors do who wait for a victim that dies while it forks: they publish more
+// than the ring holds.
 func goesAround(_ *killtest.Trial, state any) error {
 	w := state.(*world)
 	return killtest.Promptly("publish", func(ctx context.Context) error {
@@ -58,7 +60,8 @@ func goesAround(_ *killtest.Trial, state any) error {
 	})
 }
 
-// exactly: what an operation has published is there if it returned no error, and else not, unless it was several messages.
+// exactly: what an operation has published is there if it returned no error, and else not, unless it
+// was several messages.
 func exactly(s *scene) func(t *killtest.Trial, state any) error {
 	return func(t *killtest.Trial, state any) error {
 		err := s.check(t, state)

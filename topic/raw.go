@@ -81,7 +81,8 @@ func newRaw(o *object.Object, opt *Options) *Raw {
 	if mode == shiplap.WaitAdaptive {
 		mode = o.Space.Mode
 	}
-	return &Raw{obj: o, mode: mode, accept: opt.MaxReceive, feed: view(o, mode, &o.Sess), made: map[handle]struct{}{}}
+	return &Raw{obj: o, mode: mode, accept: opt.MaxReceive, feed: view(o, mode, &o.Sess),
+		made: map[handle]struct{}{}}
 }
 
 func view(o *object.Object, mode wait.Mode, sess *wait.Session) *feed.Feed {

@@ -126,7 +126,8 @@ func examineLeftovers(at *place) []finding {
 	for _, l := range left {
 		count[l.What]++
 	}
-	found := fmt.Sprintf("%d dead members, %d temporaries, %d unused, %d half-removed", count["member"], count["temporary"], count["unused"], count["half-removed"])
+	found := fmt.Sprintf("%d dead members, %d temporaries, %d unused, %d half-removed", count["member"],
+		count["temporary"], count["unused"], count["half-removed"])
 	next := "shiplap sweep (the next process that joins does the same)"
 	if n := len(left) - count["member"] - count["temporary"] - count["unused"] - count["half-removed"]; n > 0 {
 		found += fmt.Sprintf(", %d that are no objects", n)

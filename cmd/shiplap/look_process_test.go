@@ -68,7 +68,8 @@ func everyKind(t *testing.T, d *shiplap.Domain) (names []string) {
 
 // looks are the commands that only look, each with its arguments.
 func looks(names []string) (all []string) {
-	all = []string{"ls", "ls --json", "members", "locks", "locks --all", "sweep --dry-run", "channel ls", "call", "store stat store"}
+	all = []string{"ls", "ls --json", "members", "locks", "locks --all", "sweep --dry-run", "channel ls", "call",
+		"store stat store"}
 	for _, n := range names {
 		all = append(all, "stat "+n, "stat --json "+n, "locks "+n)
 	}
@@ -94,7 +95,8 @@ func fill(t *testing.T, d *shiplap.Domain) {
 	}
 }
 
-// With all member slots taken one can look at everything, remove and sweep; and who cannot join is told how to look.
+// With all member slots taken one can look at everything, remove and sweep; and who cannot join is told
+// how to look.
 func TestLookWithoutSlot(t *testing.T) {
 	s := newTool(t)
 	d := s.domain()

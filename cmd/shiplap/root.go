@@ -116,7 +116,8 @@ func (p *place) quiet() (*shiplap.Domain, error) {
 	return p.enter(shiplap.Join, &shiplap.Options{Dir: p.dir, NoSweep: true})
 }
 
-// look opens the domain only if it exists, to look at it: not as a member, and without write access if need be.
+// look opens the domain only if it exists, to look at it: not as a member, and without write access if
+// need be.
 func (p *place) look() (*shiplap.Domain, error) {
 	d, err := p.enter(shiplap.Look, &shiplap.Options{Dir: p.dir})
 	if errors.Is(err, shiplap.ErrNotExist) && !errors.Is(err, errNoDomain) { // a directory in which nobody was yet

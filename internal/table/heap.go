@@ -43,7 +43,8 @@ func linksAt(g uint32) int { return int(g)*Granule + 8 }
 func listAt(c int) int     { return offLists + 8*c }
 func bitAt(c int) int      { return offBitmap + c/64*8 }
 
-// take takes a block of n granules, which pending[i], until then 0, names from then on; errNoRoom if there is none.
+// take takes a block of n granules, which pending[i], until then 0, names from then on; errNoRoom if
+// there is none.
 func (s *stripe) take(n, state uint32, i int) (uint32, error) {
 	t := s.Table
 	if err := s.lockHeap(); err != nil {

@@ -185,7 +185,8 @@ func (l *KeyLock) Unlock() error {
 	return nil
 }
 
-// Repaired says that what the key's lock protects is in order again; errs.ErrConflict if this process does not have it.
+// Repaired says that what the key's lock protects is in order again; errs.ErrConflict if this process
+// does not have it.
 func (l *KeyLock) Repaired() error {
 	if err := l.mine(); err != nil {
 		return err

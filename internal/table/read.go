@@ -299,8 +299,8 @@ const (
 )
 
 // again reads until it gets something that stood still. A living writer may be faster, with a large value, for ever: so
-// the lock has to help. Its holder may be stopped: but then nothing changes. So the lock is waited for in slices, which are
-// longer the longer reading takes, for so does writing.
+// the lock has to help. Its holder may be stopped: but then nothing changes. So the lock is waited for
+// in slices, which are longer the longer reading takes, for so does writing.
 func (t *stripe) again(ctx context.Context, read func() result) error {
 	start := time.Now()
 	free := start // since when it reads without the lock
@@ -331,8 +331,9 @@ func (t *stripe) again(ctx context.Context, read func() result) error {
 	}
 }
 
-// readLocked reads with the lock, unless that cannot be had for a while. Where a dead writer left something for which the
-// heap's lock is needed, and that is held, no writer can go on either, and reading needs no lock.
+// readLocked reads with the lock, unless that cannot be had for a while. Where a dead writer left
+// something for which the heap's lock is needed, and that is held, no writer can go on either, and
+// reading needs no lock.
 func (t *stripe) readLocked(ctx context.Context, slice time.Duration, read func() result) (done bool, err error) {
 	short, cancel := context.WithTimeout(ctx, slice)
 	defer cancel()

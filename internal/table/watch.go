@@ -117,15 +117,16 @@ func (t *Table) Watch(ctx context.Context, key string, exact bool, tell func(Eve
 	return w, nil
 }
 
-// instant is a state of one bucket: the head changes with every change in it, and the epoch when everything is cleared.
+// instant is a state of one bucket: the head changes with every change in it, and the epoch when
+// everything is cleared.
 type instant struct{ head, epoch uint64 }
 
 func (w *Watcher) instant() instant {
 	return instant{w.t.span.U64(w.bucket).Load(), w.t.epoch.Load()}
 }
 
-// Changed reports whether what is watched may have changed since, or a Poll did not tell everything. Of one key only changes
-// in its bucket count, whatever else happens in the table.
+// Changed reports whether what is watched may have changed since, or a Poll did not tell everything. Of
+// one key only changes in its bucket count, whatever else happens in the table.
 func (w *Watcher) Changed() bool {
 	if w.bucket != 0 {
 		return w.waits() || w.instant() != w.at

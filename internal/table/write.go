@@ -104,8 +104,9 @@ func conflict(have, want uint64) error {
 	return fmt.Errorf("%w: its revision is %d, not %d", errs.ErrConflict, have, want)
 }
 
-// Clear takes all keys away, at once. It writes down from which revisions on entries will count in the next epoch, and
-// begins it. What that means for a stripe is done by its lock's holder, whichever that will be.
+// Clear takes all keys away, at once. It writes down from which revisions on entries will count in the
+// next epoch, and begins it. What that means for a stripe is done by its lock's holder, whichever that
+// will be.
 func (t *Table) Clear(ctx context.Context) error {
 	if err := t.acquireAll(ctx); err != nil {
 		return err
