@@ -43,7 +43,8 @@ type Options struct {
 	Reserve int64
 	// Keys is how many keys are expected (creation): a store with many more is slower. 0 means one for each KiB of MaxBytes.
 	Keys int
-	// Evict makes room by taking away entries that were not read lately, instead of shiplap.ErrFull (creation).
+	// Evict makes room by taking away entries that were not read lately, instead of shiplap.ErrFull (creation). A change
+	// of what its key has (Update, Expire, Persist, Add, KeepTTL) does not take that away: ErrFull if nothing else helps.
 	Evict bool
 	// Locks is how many keys can be locked at a time (creation); 0 means 256, or 64 in stores of less than 4 MiB.
 	Locks int

@@ -159,7 +159,7 @@ func (o *op) evict(n uint32, own *place) error {
 			i = 0
 		}
 		any := o.room.clocked >= 2*t.geo.Buckets
-		if any {
+		if any && !o.needsOld() {
 			keep = 0
 		}
 		word, ok, err := t.victim(t.buckets+int(i)*bucketSize, keep, any)
@@ -173,6 +173,12 @@ func (o *op) evict(n uint32, own *place) error {
 		o.room.clocked++
 	}
 	return nil
+}
+
+// needsOld reports whether the change is one of what the key has. Without that there would be nothing to change: it does
+// not make room for itself by taking that away.
+func (o *op) needsOld() bool {
+	return o.same || o.add || o.c.Expiry == Keep || o.c.Condition == IfPresent || o.c.Condition == IfSame
 }
 
 // victim is an entry of a bucket to evict, not the one at keep. It takes their marks from those
