@@ -2,6 +2,7 @@ package object
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -45,7 +46,9 @@ func (s *Space) opened(o *Object) {
 func (s *Space) later(file string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.lookout.left = append(s.lookout.left, file)
+	if !slices.Contains(s.lookout.left, file) {
+		s.lookout.left = append(s.lookout.left, file)
+	}
 	s.begin()
 }
 
@@ -190,8 +193,23 @@ func (o *Object) noteLoss() {
 	})
 }
 
-// markLost marks an object as removed whose file was deleted. Of one that was truncated as well, what is left is marked.
-func (o *Object) markLost() { _ = mark(o.file, o.Header) }
+// markLost marks an object as removed whose file was deleted. Of one that was truncated as well, what is left is marked. If it
+// cannot be marked now, for want of memory, the lookout tries again.
+func (o *Object) markLost() {
+	if err := mark(o.file, o.Header); err != nil && !errors.Is(err, errs.ErrCorrupt) {
+		o.Space.lookAgain(o)
+	}
+}
+
+// lookAgain has the lookout look at the object's name again, although no name of the directory changes.
+func (s *Space) lookAgain(o *Object) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, open := s.lookout.open[o]; open {
+		s.lookout.open[o] = false
+		s.lookout.stamp = segment.Stamp{}
+	}
+}
 
 // Verify is Err for a call that has to wait for a lock. It also asks the kernel whether the file is still there, so that no
 // contended lock is waited for in a file that others cannot find. The caller is inside of the gate.
