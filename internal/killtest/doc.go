@@ -29,8 +29,9 @@
 // may be waiting for one of them), which keeps the number of instructions the same from run to run. A system call
 // is one step. The binary is the production build, without instrumentation; under the race detector Run skips.
 // The victim runs with GOMAXPROCS=1 and without garbage collection and asynchronous preemption; it sees all CPUs. It does
-// not register for membarrier, which others do when they are 20 ms old, so that its release stores are full fences; and it does not measure how
-// long it spins, but takes a usual figure.
+// not register for membarrier, which others do when they are 20 ms old, so that its release stores are full fences; it does
+// not measure how long a pause takes, and polls for some dozen steps only; and no profile samples its allocations. So its
+// way depends on no clock and no chance. An operation must not need a second thread for that: two never take turns alike.
 //
 // # Which steps
 //
@@ -58,7 +59,8 @@
 //
 // Options.Interrupt asks for trials of another kind, in which the operation is disturbed instead (see Interruption): its
 // context ends, its handle is closed, or its system call fails. A second thread of the victim does that while the main
-// thread stands still; so these victims have GOMAXPROCS=2, and what they do is recorded anew. Contexts end if the
+// thread stands still; so these victims have GOMAXPROCS=2, of which that thread has one until it gets its order, and what
+// they do is recorded anew. Contexts end if the
 // scenario takes them from Background. The interruption comes at a step, or, with a Grab, in the first wait after one.
 //
 // # Limits

@@ -10,3 +10,7 @@ func marker() { panic("killtest: no breakpoint on this platform") }
 func Explore(Scenario, Options) (Result, error) { return Result{}, errors.ErrUnsupported }
 
 func permitted() error { return errors.ErrUnsupported }
+
+func prepareAwaiting() error { return errors.ErrUnsupported }
+
+func awaitOrder() {}
