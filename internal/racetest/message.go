@@ -67,15 +67,7 @@ func (h *hand) puts(f func(msg []byte) error, full ...error) bool {
 		return true
 	}
 	cell.Add(refused)
-	switch {
-	case gaveUp(err), isAny(err, full):
-		h.pause()
-		return true
-	case h.over(err):
-	default:
-		h.unexpected("sending", err)
-	}
-	return false
+	return h.goesOn("sending", err, full...)
 }
 
 // change sets and clears bits of a cell. Several may do so at once: a message that comes again has

@@ -163,15 +163,20 @@ func (h *hand) note(msg []byte, err error) error {
 
 // gets is false when the handle is not good any more.
 func (h *hand) gets(f func() ([]byte, error)) bool {
-	switch _, err := f(); {
-	case err == nil:
-		return true
-	case gaveUp(err), isAny(err, []error{shiplap.ErrEmpty, shiplap.ErrBusy}):
+	_, err := f()
+	return err == nil || h.goesOn("receiving", err, shiplap.ErrEmpty, shiplap.ErrBusy)
+}
+
+// goesOn judges the error of a call: it reports whether the handle is still good, and the call may be
+// made again. again are errors that say so, besides those of the context.
+func (h *hand) goesOn(what string, err error, again ...error) bool {
+	switch {
+	case gaveUp(err), isAny(err, again):
 		h.pause()
 		return true
 	case h.over(err):
 	default:
-		h.unexpected("receiving", err)
+		h.unexpected(what, err)
 	}
 	return false
 }
@@ -248,16 +253,8 @@ func (h *hand) ackTurn(q *queue.Raw) bool {
 	var v *queue.RawDelivery
 	err := h.maybe(opReceive, func(ctx context.Context) (err error) { v, err = q.Receive(ctx); return err },
 		func() (err error) { v, err = q.TryReceive(); return err })
-	switch {
-	case err == nil:
-	case gaveUp(err), isAny(err, []error{shiplap.ErrEmpty, shiplap.ErrBusy}):
-		h.pause()
-		return true
-	case h.over(err):
-		return false
-	default:
-		h.unexpected("Receive", err)
-		return false
+	if err != nil {
+		return h.goesOn("Receive", err, shiplap.ErrEmpty, shiplap.ErrBusy)
 	}
 	c, ok := h.takes(v.Body)
 	if !ok {

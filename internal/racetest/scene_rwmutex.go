@@ -79,16 +79,8 @@ func (h *hand) readTurn(m *lock.RWMutex) bool {
 		cancel()
 	}
 	died := errors.Is(err, shiplap.ErrOwnerDied)
-	switch {
-	case err == nil, died:
-	case gaveUp(err), errors.Is(err, shiplap.ErrBusy):
-		h.pause()
-		return true
-	case h.over(err):
-		return false
-	default:
-		h.unexpected("RLock", err)
-		return false
+	if err != nil && !died {
+		return h.goesOn("RLock", err, shiplap.ErrBusy)
 	}
 	me := h.me()
 	h.inUse.Store(uint64(me))

@@ -76,16 +76,8 @@ func (h *hand) semaphoreTurn(s *lock.Semaphore) bool {
 		err = h.call(opAcquire, within, func() error { return s.Acquire(ctx, n) })
 		cancel()
 	}
-	switch {
-	case err == nil:
-	case gaveUp(err), errors.Is(err, shiplap.ErrBusy):
-		h.pause()
-		return true
-	case h.over(err):
-		return false
-	default:
-		h.unexpected("Acquire", err)
-		return false
+	if err != nil {
+		return h.goesOn("Acquire", err, shiplap.ErrBusy)
 	}
 	leave := h.sits(n)
 	h.linger()
