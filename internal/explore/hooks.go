@@ -54,12 +54,26 @@ func (r *run) at(addr uintptr) []byte {
 
 // private is the number of a word of System.Private.
 func (r *run) private(addr uintptr) (int, bool) {
-	for i, w := range r.sys.Private {
-		if reflect.ValueOf(w).Pointer() == addr {
+	for i, w := range r.words {
+		if w.UnsafeAddr() == addr {
 			return i, true
 		}
 	}
 	return 0, false
+}
+
+// wordsOf appends the words of package mem that a struct has, at any depth.
+func wordsOf(words []reflect.Value, v reflect.Value) []reflect.Value {
+	switch v.Type() {
+	case reflect.TypeFor[mem.U32](), reflect.TypeFor[mem.U64]():
+		return append(words, v.Field(0))
+	}
+	if v.Kind() == reflect.Struct {
+		for i := range v.NumField() {
+			words = wordsOf(words, v.Field(i))
+		}
+	}
+	return words
 }
 
 // offset tells words apart, also in the states of different runs.
@@ -94,7 +108,7 @@ func (r *run) value(addr uintptr) uint64 {
 		return 0
 	}
 	if i, ok := r.private(addr); ok {
-		return uint64(*r.sys.Private[i].Ptr())
+		return r.words[i].Uint()
 	}
 	b := r.at(addr &^ 7)
 	if len(b) < 8 {
@@ -138,6 +152,9 @@ func onAccess(addr uintptr, a mem.Access) {
 		return
 	}
 	p.point()
+	if p.run.unmapped>>p.process()&1 != 0 && p.run.at(addr) != nil {
+		p.Failf("touches memory that it has unmapped, at %d", p.run.offset(addr))
+	}
 	switch a {
 	case mem.AccessUpdate:
 		p.drain()

@@ -90,6 +90,18 @@ func (p *Proc) Read(v uint64) {
 	}
 }
 
+// Leave says that the process has left the domain: its token is dead from here on, and it goes on. With gone its
+// memory was unmapped as well: it fails if it touches that.
+func (p *Proc) Leave(gone bool) {
+	if p.dying {
+		return
+	}
+	p.run.free |= 1 << p.process()
+	if gone {
+		p.run.unmapped |= 1 << p.process()
+	}
+}
+
 // Pause lets the others go on, and comes back when one of them has done something.
 func (p *Proc) Pause() {
 	p.paused = true

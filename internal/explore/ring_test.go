@@ -33,6 +33,7 @@ func newRing(ack bool, start int) *aRing {
 	a := &aRing{ctl: r.Span(0), area: r.Span(1), ack: ack, took: map[int][]int{}}
 	a.sys = &System{Memory: []*mem.Span{a.ctl, a.area}, Idle: a.idle, Final: a.final}
 	a.sys.Clock = append(lockClock(64+ring.ProducerLock), lockClock(64+ring.ConsumerLock)...)
+	a.sys.Bounded = []int{lineOf(64 + ring.ProducerLock), lineOf(64 + ring.ConsumerLock)}
 	// Move on to where the area ends soon, so that records wrap.
 	v := a.open(nobody{})
 	for start > 0 {
@@ -510,7 +511,7 @@ func TestRing(t *testing.T) {
 			a.consumer(0)
 			return a
 		}},
-		{"full, consumer dies", Options{Deaths: 1, Mortal: 2, Timeouts: 1, Switches: 1}, func() *aRing {
+		{"full, consumer dies", Options{Deaths: 1, Mortal: 2, Watch: true, Edge: true, Switches: 1}, func() *aRing {
 			a := newRing(false, 0)
 			a.producer(true, 2001, 2002)
 			a.consumer(0)
@@ -555,9 +556,10 @@ func TestRing(t *testing.T) {
 			a.acker(0, false)
 			return a
 		}},
-		{"ack, consumer dies", Options{Deaths: 1, Mortal: 2, Timeouts: 1, Switches: 1}, func() *aRing {
+		{"ack, consumer dies", Options{Deaths: 1, Mortal: 2, Watch: true, Edge: true, Switches: 1}, func() *aRing {
 			a := newRing(true, 0)
-			a.producer(true, 9, 10)
+			a.fill(9, 10)
+			a.producer(true)
 			a.acker(0, false)
 			a.acker(0, false)
 			return a

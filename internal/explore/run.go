@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"iter"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -176,13 +177,15 @@ type run struct {
 	switches int
 	clock    time.Duration // time passes only where a sleep ends by its bound
 	deaths   int
-	free     uint // bit i: the locks of process i, which is dead, are released
+	free     uint // bit i: the locks of process i, which is dead or has left, are released
+	unmapped uint // bit i: process i has no memory any more
 	watches  []*watch
 	queue    []*Proc // sleepers, in order of arrival, all words
 	failed   error
 	steps    []move
 	buf      []byte
 	bases    []uintptr
+	words    []reflect.Value // of System.Private
 }
 
 // lastProcs are the processes of the run under way, for Idle and Final.
@@ -196,6 +199,9 @@ func newRun(x *explorer) *run {
 	r := &run{x: x, sys: x.build(), last: -1, clock: time.Hour}
 	for _, s := range r.sys.Memory {
 		r.bases = append(r.bases, base(s))
+	}
+	for _, v := range r.sys.Private {
+		r.words = wordsOf(r.words, reflect.ValueOf(v).Elem())
 	}
 	for i, body := range r.sys.Procs {
 		p := &Proc{ID: i, run: r}
@@ -459,8 +465,8 @@ func (r *run) key() uint64 {
 	for _, p := range r.queue {
 		b = append(b, byte(p.ID))
 	}
-	for _, w := range r.sys.Private {
-		b = binary.LittleEndian.AppendUint32(b, *w.Ptr())
+	for _, w := range r.words {
+		b = binary.LittleEndian.AppendUint64(b, w.Uint())
 	}
 	for _, w := range r.watches {
 		told := byte(0)

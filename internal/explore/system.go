@@ -16,8 +16,9 @@ type System struct {
 	// Process says which process each of Procs belongs to, where several are goroutines of one: they
 	// have a token in common and die together. Nil: each is a process.
 	Process []int
-	// Private are words outside of Memory that goroutines of one process share.
-	Private []*mem.U32
+	// Private points to structs outside of Memory that goroutines of one process share: the words of package mem in
+	// them, not those that they point to.
+	Private []any
 	// Touch makes each access of what futex.Waiter.Sleep and Poke share a step.
 	Touch bool
 	// Clock lists words of the first span that hold times: they are no part of the state.

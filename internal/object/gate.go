@@ -3,7 +3,6 @@ package object
 import (
 	"runtime"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/shiplap-ipc/shiplap/internal/mem"
@@ -15,7 +14,7 @@ import (
 // Each one inside owes one Leave of its own, and nobody takes something out of a table that others look at before it
 // is inside: so what it still has to touch is there until it has left, whatever others do meanwhile.
 type Gate struct {
-	n    atomic.Int64 // 2 for each one inside, 1 when closed
+	n    mem.U64 // 2 for each one inside, 1 when closed
 	once sync.Once
 	out  func()
 }
@@ -31,7 +30,7 @@ func (g *Gate) Enter() bool {
 
 // EnterN is Enter for n that leave one by one, or some at a time.
 func (g *Gate) EnterN(n int) bool {
-	if g.n.Add(2*int64(n))&1 == 0 {
+	if g.n.Add(2*uint64(n))&1 == 0 {
 		return true
 	}
 	g.LeaveN(n)
@@ -43,7 +42,7 @@ func (g *Gate) Open() bool { return g.n.Load()&1 == 0 }
 
 // Leave is the counterpart of Enter.
 func (g *Gate) Leave() {
-	if g.n.Add(-2) == 1 {
+	if g.n.Add(^uint64(1)) == 1 { // − 2
 		g.end()
 	}
 }
@@ -52,7 +51,7 @@ func (g *Gate) Leave() {
 //
 //go:noinline
 func (g *Gate) LeaveN(n int) {
-	if g.n.Add(-2*int64(n)) == 1 {
+	if g.n.Add(-(2 * uint64(n))) == 1 {
 		g.end()
 	}
 }
@@ -64,13 +63,14 @@ func (g *Gate) end() { g.once.Do(g.out) }
 
 // Close lets nobody in any more. It reports whether it was this call that closed the gate.
 func (g *Gate) Close() bool {
-	if g.n.Or(1)&1 != 0 {
-		return false
+	v := g.n.Load()
+	for v&1 == 0 && !g.n.CAS(v, v|1) {
+		v = g.n.Load()
 	}
-	if g.n.Load() == 1 {
+	if v == 0 {
 		g.end()
 	}
-	return true
+	return v&1 == 0
 }
 
 // Hold is what a handle holds from inside of a gate: a lock. Whoever ends it owes the gate one Leave, and the lock
@@ -108,6 +108,7 @@ func (h *Hold) swap(next uint32) bool {
 		if h.v.Load() == none {
 			return false
 		}
+		mem.Pause(1)
 		runtime.Gosched()
 	}
 	return true
@@ -189,6 +190,7 @@ func (p *Pin) Close() bool {
 				return true
 			}
 		default:
+			mem.Pause(1)
 			time.Sleep(20 * time.Microsecond)
 		}
 	}

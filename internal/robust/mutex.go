@@ -13,7 +13,6 @@ package robust
 import (
 	"context"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/shiplap-ipc/shiplap/internal/errs"
@@ -38,8 +37,7 @@ type Mutex struct {
 	gated object.Hold // the other kind of hold
 	long  bool        // MarkSince was called in the gated hold; under its protection
 
-	mu    sync.Mutex
-	freed bool // the handle's share of the gate was given back
+	share object.Hold // of the gate: the handle's
 }
 
 const (
@@ -57,12 +55,15 @@ const (
 //
 // The memory of a small object lingers (object.Linger): there the uncontended paths need no gate, whose
 // two atomic operations would cost as much as the lock itself. Their holds are the light ones.
-func New(o *object.Object, off int) (*Mutex, error) {
+func New(o *object.Object, off int) (*Mutex, error) { return newMutex(o, off, o.Space.Table) }
+
+func newMutex(o *object.Object, off int, owners wordlock.Owners) (*Mutex, error) {
 	if !o.Gate.Enter() {
 		return nil, errs.ErrClosed
 	}
-	l := wordlock.New(o.Ctl, off, o.Space.Table, &o.Sess)
+	l := wordlock.New(o.Ctl, off, owners, &o.Sess)
 	m := &Mutex{obj: o, lock: l, damaged: l.Damaged()}
+	m.share.Begin()
 	if !o.Linger() {
 		m.bars.Store(barGoes)
 	}
@@ -80,20 +81,18 @@ func (m *Mutex) Close() {
 // whether the handle is closed, and gives up if it is; Close does the two the other way round, and both are full
 // fences. So a Lock that has succeeded is seen here, and one that is not seen here fails.
 func (m *Mutex) free() bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if !m.freed && !m.mine() {
-		m.freed = true
+	mine := false
+	if m.share.Use(func() { mine = m.mine() }) && !mine && m.share.End() {
 		m.obj.Gate.Leave()
 	}
-	return m.freed
+	return !m.share.Held()
 }
 
 // freeSoon frees the handle now or later. Unlock tries it as well; what remains is for other handles of this process
 // that hold the lock, whose Unlock does not know of this one.
-func (m *Mutex) freeSoon(later time.Duration) {
+func (m *Mutex) freeSoon(d time.Duration) {
 	if !m.free() {
-		time.AfterFunc(later, func() { m.freeSoon(min(2*later, wait.MaxSleep)) })
+		later(d, func() { m.freeSoon(min(2*d, wait.MaxSleep)) })
 	}
 }
 

@@ -1,0 +1,8 @@
+//go:build !explore
+
+package robust
+
+import "time"
+
+// later runs f after d.
+func later(d time.Duration, f func()) { time.AfterFunc(d, f) }
