@@ -106,6 +106,24 @@ func (a *aRing) keeper(most int) {
 	})
 }
 
+// taker takes a message if there is one that it can have.
+func (a *aRing) taker() {
+	a.sys.Procs = append(a.sys.Procs, func(p *Proc) {
+		r := a.open(p.Owners())
+		ls, err := r.TryLease()
+		if errors.Is(err, errs.ErrEmpty) || errors.Is(err, errs.ErrBusy) {
+			return
+		}
+		if err != nil {
+			p.Failf("lease: %v", err)
+			return
+		}
+		if n := a.hand(p, r.Payload(ls)); slices.Contains(a.settled, n) {
+			p.Failf("the message of %d bytes came again after it was acknowledged", n)
+		}
+	})
+}
+
 // idler does nothing but live.
 func (a *aRing) idler() {
 	a.sys.Procs = append(a.sys.Procs, func(p *Proc) { p.point() })
@@ -648,6 +666,23 @@ func TestRingLeases(t *testing.T) {
 				a.settler(true, a.leased(0, 1)...)
 				a.keeper(1)
 				a.producer(false, 1900)
+				return a.sys
+			})
+		})
+	}
+}
+
+// A holder of several deliveries acknowledges some, and dies.
+func TestRingAckedThenDead(t *testing.T) {
+	for _, c := range []Options{{Switches: 3}, {Weak: true, AtOnce: true, Switches: 2}} {
+		c.Deaths, c.Mortal = 1, 1
+		t.Run(fmt.Sprintf("weak=%v", c.Weak), func(t *testing.T) {
+			explored(t, c, func() *System {
+				a := newRing(true, 0)
+				a.fill(9, 10, 11)
+				ls := a.leased(0, 3)
+				a.settler(true, ls[1], ls[0])
+				a.taker()
 				return a.sys
 			})
 		})

@@ -54,7 +54,7 @@ func (w *Waiter) Poke() {
 	// The sleeper stores place, then looks at poked; this is the other half of
 	// that store-load pair, so one of the two sees the other.
 	touch()
-	atomic.StoreUint32(&w.poked, 1)
+	atomic.SwapUint32(&w.poked, 1) // a store may be passed by the load behind it where arm64 code runs translated
 	touch()
 	switch w.place.Load() {
 	case inWaitv:
@@ -71,8 +71,9 @@ func (w *Waiter) Poke() {
 	}
 }
 
-// ClearPoke makes the Waiter ready for another sleep.
-func (w *Waiter) ClearPoke() { atomic.StoreUint32(&w.poked, 0) }
+// ClearPoke makes the Waiter ready for another sleep. It is a full fence: what the caller looks at afterwards is not older than
+// a Poke that this undoes.
+func (w *Waiter) ClearPoke() { atomic.SwapUint32(&w.poked, 0) }
 
 func (w *Waiter) isPoked() bool {
 	touch()

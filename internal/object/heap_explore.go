@@ -12,3 +12,6 @@ func OnHeap(h *Header, ctl *mem.Span, out func()) *Object {
 	o.Sess.Check = o.Err
 	return o
 }
+
+// MarkIn is what a removal does in the memory of an object: its first step.
+func MarkIn(span *mem.Span, h *Header) error { return markIn(span, h) }

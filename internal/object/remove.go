@@ -84,15 +84,19 @@ func mark(f *segment.File, h *Header) error {
 		return err
 	}
 	defer r.Unmap()
-	span := r.Span(0)
-	err = Guarded(func() error {
+	return markIn(r.Span(0), h)
+}
+
+// markIn is mark in memory that reaches over all locks and events.
+func markIn(span *mem.Span, h *Header) error {
+	err := Guarded(func() error {
 		span.U32(offState).Or(Removed)
 		return nil
 	})
 	// Each for itself: of a truncated file a part may be there.
 	for _, e := range h.Events {
 		_ = Guarded(func() error {
-			wait.NewEvent(span.U32(e)).WakeAll()
+			wait.NewEvent(span.U32(e)).Rouse()
 			return nil
 		})
 	}

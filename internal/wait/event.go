@@ -43,6 +43,15 @@ func (e Event) Wake(n int) {
 // WakeAll lets every sleeper look again.
 func (e Event) WakeAll() { e.Wake(futex.All) }
 
+// Rouse is WakeAll that does not rely on other wakers, one of which may have died between its CAS and its last
+// wake-up.
+func (e Event) Rouse() {
+	Wake(e.word, futex.All)
+	v := e.word.Load()
+	e.word.CAS(v, (v|sleepers)+1)
+	Wake(e.word, futex.All)
+}
+
 func (e Event) wakeSlow(v uint32, n int) {
 	if Wake(e.word, n) == n {
 		return // as many as there is work for

@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/shiplap-ipc/shiplap/internal/futex"
 	"github.com/shiplap-ipc/shiplap/internal/mem"
 	"github.com/shiplap-ipc/shiplap/internal/wait"
 )
@@ -27,7 +26,7 @@ type Lock struct {
 }
 
 // WakeAll lets everybody who waits for the lock look around.
-func (l *Lock) WakeAll() { wait.Wake(l.word, futex.All) }
+func (l *Lock) WakeAll() { wakeAll(l.word) }
 
 // New views the record at off. Blocked calls end when the session does.
 func New(s *mem.Span, off int, o Owners, sess *wait.Session) *Lock {

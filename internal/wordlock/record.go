@@ -77,7 +77,18 @@ func unixTime(ns uint64) time.Time {
 func Bar(s *mem.Span, off int) {
 	s.U32(off + offLine).Store(barred)
 	wait.Wake(s.U32(off+offLine), futex.All)
-	wait.Wake(s.U32(off+offWord), futex.All)
+	wakeAll(s.U32(off + offWord))
+}
+
+// wakeAll lets everybody look around who sleeps on a lock word. The word has no generation that would stop one that
+// has looked already and is on its way to sleep: so its bit goes, which it sets again when it has looked once more. The
+// last wake-up comes in any case: another one that took the bit away may have died before its own.
+func wakeAll(word *mem.U32) {
+	wait.Wake(word, futex.All)
+	if v := word.Load(); v&waitersBit != 0 {
+		word.CAS(v, v&^waitersBit)
+	}
+	wait.Wake(word, futex.All)
 }
 
 // barred stands in the line of a removed object. It is nobody's token, hence a dead one's.
