@@ -57,19 +57,22 @@ type Semaphore struct {
 func semaphoreParts() []mem.Part { return []mem.Part{{Len: ctlSize}, {Len: holders.Permits.Size()}} }
 
 func newSemaphore(o *object.Object) (*Semaphore, error) {
+	return semaphoreAmong(o, o.Space.Table, o.Space.Table.Slot())
+}
+
+func semaphoreAmong(o *object.Object, owners wordlock.Owners, slot int) (*Semaphore, error) {
 	most, unowned := o.Params[paramMax], o.Params[paramUnowned]
 	if most == 0 || most > MaxCount || unowned > 1 {
 		return nil, o.Wrap(fmt.Errorf("%w: %d permits, ownership %d", errs.ErrCorrupt, most, unowned))
 	}
-	table := o.Space.Table
 	return &Semaphore{
 		base: base{obj: o}, max: uint32(most), unowned: unowned == 1,
-		guard:     wordlock.New(o.Ctl, offGuard, table, &o.Sess),
-		giving:    wordlock.New(o.Ctl, offGuard, table, &wait.Session{}),
-		queue:     wordlock.New(o.Ctl, offQueue, table, &o.Sess),
+		guard:     wordlock.New(o.Ctl, offGuard, owners, &o.Sess),
+		giving:    wordlock.New(o.Ctl, offGuard, owners, &wait.Session{}),
+		queue:     wordlock.New(o.Ctl, offQueue, owners, &o.Sess),
 		released:  wait.NewEvent(o.Ctl.U32(offReleased)),
 		available: o.Ctl.U32(offAvailable),
-		table:     holders.New(o.Ctl, holders.Permits.Bitmap, o.Region.Span(1), holders.Permits.Stride, table, table.Slot()),
+		table:     holders.New(o.Ctl, holders.Permits.Bitmap, o.Region.Span(1), holders.Permits.Stride, owners, slot),
 	}, nil
 }
 

@@ -151,6 +151,9 @@ func onAccess(addr uintptr, a mem.Access) {
 		}
 		return
 	}
+	if _, private := p.run.private(addr); addr != 0 && !private && p.run.at(addr) == nil {
+		return // nobody else has that word
+	}
 	p.point()
 	if p.run.unmapped>>p.process()&1 != 0 && p.run.at(addr) != nil {
 		p.Failf("touches memory that it has unmapped, at %d", p.run.offset(addr))

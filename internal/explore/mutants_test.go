@@ -39,6 +39,13 @@ const (
 	ackGo     = "internal/ring/ack.go"
 	ringWait  = "internal/ring/wait.go"
 	publishGo = "internal/feed/publisher.go"
+	robustGo  = "internal/robust/mutex.go"
+	gateGo    = "internal/object/gate.go"
+	removeGo  = "internal/object/remove.go"
+	recordGo  = "internal/wordlock/record.go"
+	waiterGo  = "internal/futex/waiter.go"
+	condGo    = "lock/cond.go"
+	semGo     = "lock/semaphore.go"
 )
 
 var mutants = []mutant{
@@ -86,6 +93,38 @@ var mutants = []mutant{
 		[]edit{{ringWait, "			if w.ready.Ready() { // it was put", "			if false { // it was put"}}},
 	{"a consumer does not name the holders of records", "TestRingNotices/(the_holder|one_of)", forEver, []edit{{ringWait,
 		"	for _, h := range w.alive {\n		c.Depend(r.Owners, h.token)\n	}\n", ""}}},
+	{"a delivery of a dead holder is handed out by a store", "TestRingAckedThenDead", "came again", []edit{{ackGo,
+		"	if !r.word(pos+wordSize).CAS(st, leasedState(r.Owners.Self(), count)) {",
+		"	r.word(pos + wordSize).StoreRelease(leasedState(r.Owners.Self(), count))\n	if false {"}}},
+	{"a light Lock does not look again whether the handle is closed", "TestMutexClose", "inside", []edit{{robustGo,
+		"if m.damaged.Load()|m.bars.Load() == 0 {", "if m.damaged.Load() == 0 {"}}},
+	{"a handle that is closed does not look whether the lock is held", "TestMutexClose", "inside", []edit{{robustGo,
+		"!mine && m.share.End()", "m.share.End()"}}},
+	{"the last Unlock of a closed handle does not give its share back", "TestMutexClose", "not left", []edit{{robustGo,
+		"	if m.closed() {\n		m.free()\n	}\n", ""}, {robustGo, "later(d, func() {", "_ = (func() {"}}},
+	{"a removal that was begun is not done again", "TestRemoval/an_old", "another one of its name", []edit{{removeGo,
+		"	err := Guarded(func() error {\n		span.U32(offState).Or(Removed)",
+		"	if span.U32(offState).Load()&Removed != 0 {\n		return nil\n	}\n	err := Guarded(func() error {\n		span.U32(offState).Or(Removed)"}}},
+	{"a removal bars no lock", "TestRemoval/an_old", "another one of its name", []edit{{recordGo,
+		"	s.U32(off + offLine).Store(barred)\n", ""}}},
+	{"a removal relies on other wakers", "TestRemoval/one_that_sleeps", forEver, []edit{{removeGo, ".Rouse()", ".WakeAll()"}}},
+	{"the bit of a lock word stays when everybody is woken", "TestRemoval/one_that_waits", forEver, []edit{{recordGo,
+		"		word.CAS(v, v&^waitersBit)\n", ""}}},
+	{"a pin is closed without a fence", "TestPin", "unmapped", []edit{{gateGo, "		mem.Heavy()\n", ""}}},
+	{"Poke looks where the waiter is before it says poked", "TestPoke", forEver, []edit{{waiterGo,
+		"	touch()\n	atomic.SwapUint32(&w.poked, 1)", "	place := w.place.Load()\n	touch()\n	atomic.SwapUint32(&w.poked, 1)"},
+		{waiterGo, "switch w.place.Load() {", "switch place {"}}},
+	{"the counter of a condition variable is read after the mutex was unlocked", "TestCond", forEver, []edit{{condGo,
+		"	first := c.signals.Load() // before the mutex is unlocked: a signal from then on is for us\n", ""}, {condGo,
+		"	*unlocked = true\n", "	*unlocked = true\n	first := c.signals.Load()\n"}}},
+	{"a condition variable wakes before it counts", "TestCond", forEver, []edit{{condGo,
+		"		c.signals.Add(1)\n		wake(c.event, n)\n", "		wake(c.event, n)\n		c.signals.Add(1)\n"}}},
+	{"permits that are given back wake nobody", "TestSemaphore", forEver, []edit{{semGo,
+		"		s.released.Wake(1) // the head of the queue\n", ""}}},
+	{"too few permits, and nobody looks for the dead", "TestSemaphore", forEver, []edit{{semGo,
+		"	if have < n && !s.unowned {", "	if false {"}}},
+	{"a permit is taken before it is counted whose it is, and the guard is not held", "TestSemaphore", "permits of", []edit{{semGo,
+		"	defer s.guard.Unlock()\n	if recovered {", "	s.guard.Unlock()\n	if recovered {"}}},
 	{"the floor of a feed is stored without a fence", feedScenes + "TestSchedulesOfStoreBuffers", "", []edit{{publishGo,
 		"f.floor.Swap(to)", "f.floor.StoreRelease(to)"}}},
 }

@@ -50,10 +50,11 @@ func alone(p *Proc, inside *mem.U32) {
 // rival another process locks as well.
 func closing(size int64, goroutines int, rival bool) func() *System {
 	return func() *System {
-		s := mem.NewHeap(mem.Part{Len: 512}).Span(0)
+		r := mem.NewHeap(mem.Part{Len: 512})
+		s := r.Span(0)
 		inside := s.U32(mutexInside)
 		left := false
-		o := object.OnHeap(&object.Header{Kind: object.Mutex, Size: size}, s, func() {
+		o := object.OnHeap(&object.Header{Kind: object.Mutex, Size: size}, r, func() {
 			left = true
 			if p := current(); p != nil {
 				p.Leave(size > 64<<10)
@@ -135,7 +136,7 @@ func TestMutexClose(t *testing.T) {
 		{4096, 1, true, 3, false, false},
 		{4096, 1, false, 2, true, true},
 		{4096, 2, false, 2, false, false},
-		{4096, 2, true, 1, false, false},
+		{4096, 2, true, 2, false, false},
 		{1 << 20, 1, true, 2, false, false},
 		{1 << 20, 2, false, 2, false, false},
 	} {

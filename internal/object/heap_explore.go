@@ -5,9 +5,9 @@ package object
 import "github.com/shiplap-ipc/shiplap/internal/mem"
 
 // OnHeap is an open object without a file, over memory of this process alone, whose state word is at the usual place
-// in ctl. Nobody being inside any more calls out. It is for package explore.
-func OnHeap(h *Header, ctl *mem.Span, out func()) *Object {
-	o := &Object{Header: h, Ctl: ctl, Word: ctl.U32(offState)}
+// in the first span. When it is closed and nobody is inside, out is called. It is for package explore.
+func OnHeap(h *Header, r *mem.Region, out func()) *Object {
+	o := &Object{Header: h, Region: r, Ctl: r.Span(0), Word: r.Span(0).U32(offState)}
 	o.Gate.out = out
 	o.Sess.Check = o.Err
 	return o

@@ -1,0 +1,26 @@
+//go:build explore
+
+package lock
+
+import (
+	"github.com/shiplap-ipc/shiplap/internal/object"
+	"github.com/shiplap-ipc/shiplap/internal/robust"
+	"github.com/shiplap-ipc/shiplap/internal/wordlock"
+)
+
+// Handles on objects without a space, for package explore: owners, and the slot of this process among them, stand for its
+// table of members.
+
+// MutexAmong makes a handle on a mutex.
+func MutexAmong(o *object.Object, owners wordlock.Owners) (*Mutex, error) {
+	m, err := robust.NewAmong(o, offMutex, owners)
+	return &Mutex{base{obj: o}, m}, err
+}
+
+// CondAmong makes a handle on a condition variable.
+func CondAmong(o *object.Object) (*Cond, error) { return newCond(o) }
+
+// SemaphoreAmong makes a handle on a semaphore.
+func SemaphoreAmong(o *object.Object, owners wordlock.Owners, slot int) (*Semaphore, error) {
+	return semaphoreAmong(o, owners, slot)
+}
