@@ -17,8 +17,11 @@ func MutexAmong(o *object.Object, owners wordlock.Owners) (*Mutex, error) {
 	return &Mutex{base{obj: o}, m}, err
 }
 
-// CondAmong makes a handle on a condition variable.
-func CondAmong(o *object.Object) (*Cond, error) { return newCond(o) }
+// CondOn makes a handle on a condition variable.
+func CondOn(o *object.Object) (*Cond, error) { return newCond(o) }
+
+// EventOn makes a handle on an event.
+func EventOn(o *object.Object) (*Event, error) { return newEvent(o) }
 
 // SemaphoreAmong makes a handle on a semaphore.
 func SemaphoreAmong(o *object.Object, owners wordlock.Owners, slot int) (*Semaphore, error) {

@@ -99,6 +99,11 @@ func TestBarrier(t *testing.T) {
 	}
 }
 
+// Where stores are late.
+func TestBarrierWeak(t *testing.T) {
+	explored(t, Options{Buffers: true, Weak: true, AtOnce: true, Switches: 2}, meeting(2, false))
+}
+
 // Without time-outs: one that dies while the other waits breaks the round.
 func TestBarrierNotices(t *testing.T) {
 	for _, window := range []bool{false, true} {

@@ -78,6 +78,11 @@ func TestLock(t *testing.T) {
 	}
 }
 
+// Where stores are late.
+func TestLockWeak(t *testing.T) {
+	explored(t, Options{Buffers: true, Weak: true, AtOnce: true, Switches: 3}, lockers(2, 1))
+}
+
 // Without time-outs: whoever sleeps is woken, or told of the death of the owner.
 func TestLockNotices(t *testing.T) {
 	for _, c := range []struct {

@@ -555,6 +555,19 @@ func TestRing(t *testing.T) {
 			a.consumer(1)
 			return a
 		}},
+		{"weak stores", Options{Buffers: true, Weak: true, AtOnce: true, Switches: 3}, func() *aRing {
+			a := newRing(false, 4096-24)
+			a.producer(true, 9)
+			a.consumer(0)
+			return a
+		}},
+		{"room, weak stores", Options{Buffers: true, Weak: true, AtOnce: true, Switches: 2}, func() *aRing {
+			a := newRing(false, 0)
+			a.fill(2001, 2002)
+			a.producer(false, 2003)
+			a.consumer(1)
+			return a
+		}},
 		{"ack", Options{Switches: 4}, func() *aRing {
 			a := newRing(true, 0)
 			a.producer(true, 9)
@@ -682,6 +695,11 @@ func TestRingAckedThenDead(t *testing.T) {
 				a.fill(9, 10, 11)
 				ls := a.leased(0, 3)
 				a.settler(true, ls[1], ls[0])
+				settle := a.sys.Procs[0]
+				a.sys.Procs[0] = func(p *Proc) {
+					settle(p)
+					p.point() // so that it may die after that, too
+				}
 				a.taker()
 				return a.sys
 			})

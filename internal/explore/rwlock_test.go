@@ -89,6 +89,16 @@ func TestRWLock(t *testing.T) {
 	}
 }
 
+// Where stores are late.
+func TestRWLockWeak(t *testing.T) {
+	const r, w = false, true
+	for _, procs := range [][]bool{{r, w}, {w, w}} {
+		t.Run(fmt.Sprint(procs), func(t *testing.T) {
+			explored(t, Options{Buffers: true, Weak: true, AtOnce: true, Switches: 2}, readersAndWriters(procs...))
+		})
+	}
+}
+
 // Without time-outs: a reader or writer that dies is noticed by those who wait for it.
 func TestRWLockNotices(t *testing.T) {
 	const r, w = false, true

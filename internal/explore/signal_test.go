@@ -47,7 +47,7 @@ func newSignalling() *signalling {
 func (g *signalling) handles(p *Proc) (*lock.Mutex, *lock.Cond) {
 	m, err := lock.MutexAmong(handleOn(object.Mutex, g.mutex), p.Owners())
 	must(err)
-	c, err := lock.CondAmong(handleOn(object.Cond, g.cond))
+	c, err := lock.CondOn(handleOn(object.Cond, g.cond))
 	must(err)
 	return m, c
 }
@@ -111,6 +111,32 @@ func TestCond(t *testing.T) {
 				}
 				g.giver(c.takers, c.inside)
 				return g.sys
+			})
+		})
+	}
+}
+
+// An event that is set lets everybody go who waits.
+func TestFlag(t *testing.T) {
+	for _, weak := range []bool{false, true} {
+		t.Run(fmt.Sprintf("weak=%v", weak), func(t *testing.T) {
+			explored(t, Options{Buffers: weak, Weak: weak, AtOnce: true, Switches: 3}, func() *System {
+				r := mem.NewHeap(mem.Part{Len: ctlLen})
+				sys := &System{Memory: []*mem.Span{r.Span(0)}, Quiet: [][2]int{quietState()}}
+				handle := func() *lock.Event {
+					e, err := lock.EventOn(handleOn(object.Event, r))
+					must(err)
+					return e
+				}
+				for range 2 {
+					sys.Procs = append(sys.Procs, func(p *Proc) {
+						if err := handle().Wait(context.Background()); err != nil {
+							p.Failf("wait: %v", err)
+						}
+					})
+				}
+				sys.Procs = append(sys.Procs, func(p *Proc) { must(handle().Set()) })
+				return sys
 			})
 		})
 	}

@@ -235,11 +235,16 @@ func TestEventBatch(t *testing.T) {
 	t.Run("news for 3", func(t *testing.T) { explored(t, Options{Switches: 4}, batch(3, 0)) })
 }
 
-// Under the memory order of amd64, where a StoreRelease may be passed by the load behind it.
+// Under the memory order of amd64, where a StoreRelease may be passed by the load behind it, and a weaker one.
 func TestEventStoreBuffers(t *testing.T) {
 	for _, c := range [][3]int{{1, 1, 1}, {1, 1, 3}, {1, 2, 2}, {2, 1, 1}, {2, 2, 1}} {
 		t.Run(fmt.Sprintf("%dx%dx%d", c[0], c[1], c[2]), func(t *testing.T) {
 			explored(t, Options{Buffers: true}, items(c[0], c[1], c[2], variant{}))
+		})
+	}
+	for _, c := range [][3]int{{1, 1, 2}, {1, 2, 2}, {2, 1, 1}} {
+		t.Run(fmt.Sprintf("weak, %dx%dx%d", c[0], c[1], c[2]), func(t *testing.T) {
+			explored(t, Options{Buffers: true, Weak: true, AtOnce: true, Switches: 3}, items(c[0], c[1], c[2], variant{}))
 		})
 	}
 }

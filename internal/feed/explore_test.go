@@ -344,6 +344,24 @@ func TestSchedulesOfStoreBuffers(t *testing.T) {
 				})
 			})
 		}
+		t.Run(fmt.Sprintf("room,weak=%v", weak), func(t *testing.T) {
+			exploring(t, opt, func() *aFeed {
+				a := newFeed(false)
+				s, err := a.open(fixed(1)).Subscribe(1 << 40)
+				if err != nil {
+					panic(err)
+				}
+				a.sys.Procs = append(a.sys.Procs, func(p *explore.Proc) { // takes the oldest message, and leaves
+					s.f = a.open(p.Owners())
+					if _, err := s.Get(context.Background(), nil); err != nil {
+						p.Failf("receive: %v", err)
+					}
+					s.Leave()
+				})
+				a.exclusive(false, 90)
+				return a
+			})
+		})
 		t.Run(fmt.Sprintf("waiting,weak=%v", weak), func(t *testing.T) {
 			exploring(t, opt, func() *aFeed {
 				a := newFeed(false)
