@@ -123,7 +123,7 @@ var mutants = []mutant{
 		"		s.released.Wake(1) // the head of the queue\n", ""}}},
 	{"too few permits, and nobody looks for the dead", "TestSemaphore", forEver, []edit{{semGo,
 		"	if have < n && !s.unowned {", "	if false {"}}},
-	{"a permit is taken before it is counted whose it is, and the guard is not held", "TestSemaphore", "permits of", []edit{{semGo,
+	{"permits are taken without the guard", "TestSemaphore", "", []edit{{semGo,
 		"	defer s.guard.Unlock()\n	if recovered {", "	s.guard.Unlock()\n	if recovered {"}}},
 	{"the floor of a feed is stored without a fence", feedScenes + "TestSchedulesOfStoreBuffers", "", []edit{{publishGo,
 		"f.floor.Swap(to)", "f.floor.StoreRelease(to)"}}},

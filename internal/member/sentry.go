@@ -48,7 +48,7 @@ func (s *Sentry) Gone() bool {
 	if s.token == s.t.token {
 		return false
 	}
-	s.fresh.Store(true) // before the question: what is told meanwhile makes the next one ask again
+	s.fresh.Swap(true) // before the question, and a full fence: what is told meanwhile makes the next one ask again
 	if s.t.Dead(s.token) {
 		s.gone.Store(true)
 		return true
