@@ -98,7 +98,7 @@ var mutants = []mutant{
 		"	r.word(pos + wordSize).StoreRelease(leasedState(r.Owners.Self(), count))\n	if false {"}}},
 	{"a light Lock does not look again whether the handle is closed", "TestMutexClose", "conflict", []edit{{robustGo,
 		"if m.damaged.Load()|m.bars.Load() == 0 {", "if m.damaged.Load() == 0 {"}}},
-	{"a handle that is closed does not look whether the lock is held", "TestMutexClose", "inside", []edit{{robustGo,
+	{"a handle that is closed does not look whether the lock is held", "TestMutexClose", "conflict", []edit{{robustGo,
 		"!mine && m.share.End()", "(!mine || true) && m.share.End()"}}},
 	{"the last Unlock of a closed handle does not give its share back", "TestMutexClose", "not left", []edit{{robustGo,
 		"	if m.closed() {\n		m.free()\n	}\n", ""}, {robustGo, "later(d, func() {", "_ = (func() {"}}},
