@@ -87,6 +87,10 @@ func remedy(err error) string {
 		return "the file system is mounted read-only; set SHIPLAP_DIR to a writable directory on a tmpfs"
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
 		return "the file system is full; free some, enlarge it (docker run --shm-size=1g), or set SHIPLAP_DIR"
+	case errors.Is(err, unix.EMFILE):
+		return "this process has as many descriptors open as it may: close some objects, or raise the limit (ulimit -n)"
+	case errors.Is(err, unix.ENFILE):
+		return "the host has as many files open as it may: end some processes, or raise fs.file-max (sysctl)"
 	}
 	return "set SHIPLAP_DIR to a directory that you may write to, on a tmpfs"
 }

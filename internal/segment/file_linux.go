@@ -139,7 +139,11 @@ func (d *Dir) open(name string, access int) (*File, error) {
 		if why := d.Refused(name); err != unix.ENOENT && why != nil {
 			return nil, why
 		}
-		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+		err := error(&fs.PathError{Op: "open", Path: path, Err: err})
+		if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) {
+			err = fmt.Errorf("%w\n%s", err, remedy(err))
+		}
+		return nil, err
 	}
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
