@@ -146,7 +146,11 @@ func (s scene) scenario() killtest.Scenario {
 				}
 			}
 			w.told = content{}
-			if w.watch, err = w.st.t.Watch(bg, "", false, w.tell); err != nil {
+			w.watch, err = w.st.t.Watch(bg, "", false, true)
+			for err == nil && w.watch.Waits() {
+				err = w.watch.Poll(bg, w.tell)
+			}
+			if err != nil {
 				return err
 			}
 			w.before, err = w.content()
