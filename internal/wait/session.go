@@ -72,6 +72,9 @@ type Call struct {
 	seen  uint32
 	bound time.Duration // of the next sleep, 0 if nothing asks for less than usual
 
+	armed   *mem.U32 // the event that was armed last
+	armedAt uint32
+
 	deps    []dependency
 	index   map[uint32]int // of deps by token, if those are many
 	round   uint32

@@ -87,8 +87,15 @@ func (c *Call) look() (over bool, err error) {
 	return over, err
 }
 
-// Arm says that the sleep is on an event: what is published after Arm returned ends it.
-func (c *Call) Arm(e Event) { c.On(e.Word(), e.Arm()) }
+// Arm says that the sleep is on an event: what is published after Arm returned ends it. While the word is what it was
+// when this call armed it, the bit has been set all the time, and the fence need not be repeated: what was published
+// before the fence is visible to every later look, and who publishes after it sees the bit.
+func (c *Call) Arm(e Event) {
+	if w := e.Word(); c.armed != w || w.Load() != c.armedAt {
+		c.armed, c.armedAt = w, e.Arm()
+	}
+	c.On(c.armed, c.armedAt)
+}
 
 // On says that the sleep is on a word, while it holds seen.
 func (c *Call) On(word *mem.U32, seen uint32) { c.word, c.seen = word, seen }
