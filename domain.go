@@ -118,7 +118,7 @@ func (d *Domain) Dir() string { return d.space.Dir.Path() }
 // String names the domain and where it lies.
 func (d *Domain) String() string { return fmt.Sprintf("domain %q at %s", d.Name(), d.Dir()) }
 
-// Remove takes away the object called name. Whoever has it open gets ErrRemoved. It waits only while
+// Remove takes away the object called name. Processes that have it open get ErrRemoved. It waits only while
 // another process is removing something in this domain.
 func (d *Domain) Remove(ctx context.Context, name string) error {
 	if err := d.space.Retain(); err != nil {

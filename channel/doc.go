@@ -19,7 +19,7 @@
 //
 // # Channels in messages
 //
-// A message may carry a Ref, made by Channel.Ref. Whoever receives it calls its Open and has a handle on the
+// A message may carry a Ref, made by Channel.Ref. Its receiver calls Open and has a handle on the
 // side that it names, also if it got it through any number of others. Anonymous makes a channel for that purpose, which
 // goes with its last user.
 //

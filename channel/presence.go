@@ -12,9 +12,9 @@ import (
 	"github.com/shiplap-ipc/shiplap/internal/wait"
 )
 
-// Who has a side open stands in the holder table: that is the truth. A side is gone if it was opened
+// The holder table says which processes have a side open: that is the truth. A side is gone if it was opened
 // at least once and no living process has it open. An entry of the dead says that it died with the side open; whoever
-// opens the side next takes it away. Who needs the entry for himself, to open the other side, notes the death elsewhere.
+// opens the side next takes it away. A process that needs the entry itself, to open the other side, notes the death elsewhere.
 
 var (
 	errPeerClosed = fmt.Errorf("%w: all who had the other side open closed it", errs.ErrPeerGone)

@@ -32,7 +32,7 @@ func Ensure(path string, mode fs.FileMode) (made bool, err error) {
 	return err == nil, err
 }
 
-// Remove removes the name of a FIFO. Who has it open keeps it. ErrNotExist: there is no such file.
+// Remove removes the name of a FIFO. A process that has it open keeps it. ErrNotExist: there is no such file.
 // ErrIncompatible: it is no FIFO.
 func Remove(path string) error {
 	if err := check(path); err != nil {

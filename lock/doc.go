@@ -22,7 +22,7 @@
 //
 // # Fairness
 //
-// A lock that is free goes to whoever asks first: that is fast, and mostly fair. Who had to sleep for it four
+// A lock that is free goes to whoever asks first: that is fast, and mostly fair. A waiter that had to sleep for it four
 // times without getting it gets in line. While somebody stands in line, newcomers stay behind, and sleepers get their
 // turns in the order in which they fell asleep: whoever stands in line has the lock after at most three turns of each
 // process and goroutine that waits. The line has one place. Others who are hungry try for it whenever they wake up,

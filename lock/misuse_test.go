@@ -125,7 +125,7 @@ func TestWrongKind(t *testing.T) {
 	}
 }
 
-// TestClosedDomain: handles outlive their domain; behind the last one no new one is to be had.
+// TestClosedDomain: handles outlive their domain; after the last one no new one can be made.
 func TestClosedDomain(t *testing.T) {
 	d := must(shiplap.Join("", nil))(t)
 	m := must(CreateMutex(d, "m", &Options{Ephemeral: true}))(t)

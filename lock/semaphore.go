@@ -18,7 +18,7 @@ import (
 
 // Every change is made under the guard, which is held for moments. What counts is the table: a permit is held
 // once the entry of its process says so. The word of available permits is derived from it, and whoever
-// takes the guard over from a dead process derives it anew. Who has to wait takes the queue lock and waits at
+// takes the guard over from a dead process derives it anew. A waiter takes the queue lock and waits at
 // its head: nobody overtakes him there, and many permits are not starved by few.
 const (
 	offGuard     = object.HeaderSize

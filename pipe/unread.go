@@ -12,7 +12,7 @@ import (
 // nobody had ever taken, and is gone with the pipe.
 var ErrUnread = errors.New("nobody received what was sent")
 
-// closeAndCount closes a handle on a pipe. Who closes the last one of an ephemeral pipe is told what
+// closeAndCount closes a handle on a pipe. The one that closes the last one of an ephemeral pipe is told what
 // goes with it.
 func closeAndCount(o *object.Object) error {
 	if !o.Gate.Enter() {

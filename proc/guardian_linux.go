@@ -48,7 +48,7 @@ type kid struct {
 
 // runGuardian is the guardian's program.
 func runGuardian() (code int) {
-	// Whoever signals the manager's group means the manager. Caught, not ignored: ignoring would be inherited.
+	// A signal to the manager's group is meant for the manager. Caught, not ignored: ignoring would be inherited.
 	signal.Notify(make(chan os.Signal, 1), unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2,
 		unix.SIGALRM, unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU, unix.SIGPIPE)
 	fail := func(err error) int {

@@ -101,7 +101,7 @@ func (l *Listener) loop() {
 		nc, err := l.nl.Accept()
 		if err != nil {
 			// Out of descriptors, most often: the listener would be of no use if it ended for that.
-			// Whoever accepts is told each time, and so sets the pace.
+			// The caller of Accept is told each time, and so sets the pace.
 			<-l.places
 			if !l.give(accepted{nil, fmt.Errorf("accept: %w", err)}) {
 				return

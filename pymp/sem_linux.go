@@ -310,7 +310,7 @@ func (s *Semaphore) Python() string {
 	return pythonExpr(class, kindSemaphore, s.max, s.Name())
 }
 
-// Unlink removes the name. Who has the semaphore open keeps it. Python removes what it has made
+// Unlink removes the name. A process that has the semaphore open keeps it. Python removes what it has made
 // itself, when the lock object or its process ends.
 func (s *Semaphore) Unlink() error {
 	st, err := os.Lstat(semPath(s.name))

@@ -233,7 +233,7 @@ func (s *Server) watchdog() {
 			continue
 		}
 		s.watching.Store(false)
-		// Whoever began before that did not start another.
+		// A call that began before that did not start another.
 		if !s.watchOnce(seen) || !s.watching.CompareAndSwap(false, true) {
 			return
 		}

@@ -17,7 +17,7 @@ import (
 
 // The kernel gives no new name to a file that has lost its last one. So who keeps a segment holds a
 // second hard link beside it, .shiplap-shm.<inode>, and a shared record lock on a byte far behind the
-// file's end, which the kernel drops with the process. Whoever gets the exclusive lock on that byte has
+// file's end, which the kernel drops with the process. A process that gets the exclusive lock on that byte has
 // proof that no keeper lives, and takes the link away. Temporaries of Create are held the same way.
 
 // lockByte is the first byte that no file can have data at.

@@ -109,7 +109,7 @@ func (o *Options) geometry() (g table.Geometry, err error) {
 	if o.Locks > 0 {
 		g.Locks = uint64(o.Locks)
 	}
-	// Who evicts takes neighbours in the heap away, wherever their keys are: that is for one writer at a time.
+	// Evicting takes neighbours in the heap away, wherever their keys are: that is for one writer at a time.
 	if g.Evict, g.Stripes = o.Evict, 1; !g.Evict {
 		g.Stripes = max(1, min(g.Buckets/perStripe, table.MaxStripes))
 		if o.parts > 0 {

@@ -12,7 +12,7 @@ import (
 
 func newSemCmd(at *place) *cobra.Command {
 	c := group("sem", "Let at most N commands run at a time",
-		`A semaphore has a number of permits. Who takes one runs; when none is left the next one waits, behind those
+		`A semaphore has a number of permits. A process that takes one runs; when none is left the next one waits, behind those
 who wait already. Permits that a process holds when it is killed come back, unless the semaphore was made with
 --unowned. It stays until it is removed.`,
 		newSemCreateCmd(at), newSemRunCmd(at), newSemAcquireCmd(at), newSemReleaseCmd(at), newSemStatCmd(at))

@@ -17,7 +17,7 @@ const patternHelp = `A PATTERN is a key, or the beginning of keys and a "*" behi
 func newStoreCmd(at *place) *cobra.Command {
 	return group("store", "Keep values under keys: get, set, count, watch",
 		`A store is a dictionary that processes share: keys with values, without a server. A process may be killed in the middle of a
-change: every key keeps its last value, and the others go on. Who reads waits for nobody.
+change: every key keeps its last value, and the others go on. Readers wait for nobody.
 
 Each change of a key has a revision, a number that only grows (those of different keys say nothing about their order); --rev
 changes a key only if nobody else did meanwhile. A value may expire. Programs use the same stores with package store.

@@ -14,7 +14,7 @@ import (
 type pidState int
 
 const (
-	pidUnknown pidState = iota // none is to be had
+	pidUnknown pidState = iota // there is none
 	pidGone                    // there is no process of that number
 	pidOpen                    // of a process that has the number; perhaps another one
 	pidProved                  // of the very process that started at the time given

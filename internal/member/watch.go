@@ -12,7 +12,7 @@ import (
 //	                              death, also while a child between fork and exec still has its descriptors
 //	the pidfd is not proved       Dead is asked after 1, 2, 4 … ms
 //	it left, or called exec       Dead is asked every lookEvery
-//	no pidfd is to be had         Dead is asked every blindEvery
+//	no pidfd can be got           Dead is asked every blindEvery
 //
 // As long as Dead says yes and somebody watches, that is repeated: a notice that nobody heard costs time, no more.
 
