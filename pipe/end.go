@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 
 	"github.com/shiplap-ipc/shiplap"
 	"github.com/shiplap-ipc/shiplap/internal/errs"
@@ -33,8 +34,9 @@ type End struct {
 	in   *ring.Ring
 	c    ring.Consumer
 
-	conn Conn
-	once sync.Once
+	conn    Conn
+	once    sync.Once
+	closing atomic.Bool
 }
 
 func newEnd(o *object.Object, opt *Options, s side) (*End, error) {
@@ -66,6 +68,19 @@ func newEnd(o *object.Object, opt *Options, s side) (*End, error) {
 func (e *End) enter() error {
 	if !e.obj.Gate.Enter() {
 		return fmt.Errorf("pipe %q: %w", e.obj.Name, errs.ErrClosed)
+	}
+	return nil
+}
+
+// turn waits for the turn of sending or receiving; its give must follow. A call that was on its way when the end was
+// closed gets it after Close, which may have removed the pipe: it is told of the former.
+func (e *End) turn(ctx context.Context, t *turn) error {
+	if err := t.take(ctx); err != nil {
+		return e.explain(err)
+	}
+	if e.closing.Load() {
+		t.give()
+		return e.explain(errs.ErrClosed)
 	}
 	return nil
 }
@@ -174,8 +189,8 @@ func (e *End) Send(ctx context.Context, msg []byte) (err error) {
 		return err
 	}
 	defer e.obj.Gate.Leave()
-	if err := e.send.take(ctx); err != nil {
-		return e.explain(err)
+	if err := e.turn(ctx, &e.send); err != nil {
+		return err
 	}
 	defer e.send.give()
 	g := mem.Protect()
@@ -193,8 +208,8 @@ func (e *End) Recv(ctx context.Context, dst []byte) (msg []byte, err error) {
 		return dst, err
 	}
 	defer e.obj.Gate.Leave()
-	if err := e.recv.take(ctx); err != nil {
-		return dst, e.explain(err)
+	if err := e.turn(ctx, &e.recv); err != nil {
+		return dst, err
 	}
 	defer e.recv.give()
 	g := mem.Protect()
@@ -221,8 +236,8 @@ func (e *End) read(ctx context.Context, p []byte) (n int, err error) {
 		return 0, err
 	}
 	defer e.obj.Gate.Leave()
-	if err := e.recv.take(ctx); err != nil {
-		return 0, e.explain(err)
+	if err := e.turn(ctx, &e.recv); err != nil {
+		return 0, err
 	}
 	defer e.recv.give()
 	g := mem.Protect()
@@ -241,8 +256,8 @@ func (e *End) write(ctx context.Context, p []byte) (n int, err error) {
 		return 0, err
 	}
 	defer e.obj.Gate.Leave()
-	if err := e.send.take(ctx); err != nil {
-		return 0, e.explain(err)
+	if err := e.turn(ctx, &e.send); err != nil {
+		return 0, err
 	}
 	defer e.send.give()
 	g := mem.Protect()
@@ -261,8 +276,8 @@ func (e *End) Drain(ctx context.Context) (err error) {
 		return err
 	}
 	defer e.obj.Gate.Leave()
-	if err := e.send.take(ctx); err != nil {
-		return e.explain(err)
+	if err := e.turn(ctx, &e.send); err != nil {
+		return err
 	}
 	defer e.send.give()
 	g := mem.Protect()
@@ -296,6 +311,7 @@ func (e *End) Close() error {
 }
 
 func (e *End) close() error {
+	e.closing.Store(true)
 	e.sess.Interrupt(errs.ErrClosed)
 	_ = e.send.take(noEnd) // calls that are inside are on their way out
 	defer e.send.give()

@@ -108,6 +108,16 @@ func rawNames(op string) []string {
 	return []string{parts[0] + ".Raw" + parts[1] + "." + parts[2], parts[0] + ".Raw." + parts[2]}
 }
 
+// forExplorer reports that a file is only part of builds for package explore: what it exports is no operation of users.
+func forExplorer(f *ast.File) bool {
+	for _, group := range f.Comments {
+		if group.Pos() < f.Package && slices.ContainsFunc(group.List, func(c *ast.Comment) bool { return c.Text == "//go:build explore" }) {
+			return true
+		}
+	}
+	return false
+}
+
 // operations lists the exported operations of the package in dir, on any platform.
 func operations(dir string) ([]string, error) {
 	fset := token.NewFileSet()
@@ -120,11 +130,13 @@ func operations(dir string) ([]string, error) {
 		if strings.HasSuffix(name, "_test.go") {
 			continue
 		}
-		f, err := parser.ParseFile(fset, name, nil, parser.SkipObjectResolution)
+		f, err := parser.ParseFile(fset, name, nil, parser.SkipObjectResolution|parser.ParseComments)
 		if err != nil {
 			return nil, err
 		}
-		pkgs[f.Name.Name] = append(pkgs[f.Name.Name], f)
+		if !forExplorer(f) {
+			pkgs[f.Name.Name] = append(pkgs[f.Name.Name], f)
+		}
 	}
 	found := map[string]bool{}
 	for name, files := range pkgs {

@@ -34,6 +34,7 @@ type Object struct {
 	file    *segment.File
 	shares  atomic.Int32
 	lingers atomic.Bool
+	closed  atomic.Bool // here: its last share was given up
 	lost    atomic.Bool // we were the first to notice that its file is gone
 }
 
@@ -356,11 +357,12 @@ func (o *Object) Close() error {
 	if o.shares.Add(-1) != 0 { // others have it open, or it was closed before
 		return nil
 	}
+	o.closed.Store(true)
+	o.Sess.Interrupt(errs.ErrClosed)
 	var err error
 	if o.ephemeral() && !o.Kind.held() {
 		err = o.removeIfLast()
 	}
-	o.Sess.Interrupt(errs.ErrClosed)
 	o.Gate.Close()
 	return err
 }
@@ -386,7 +388,8 @@ func (o *Object) Err() error {
 	return nil
 }
 
-// Wrap says what an error is about. What callers compare with often is returned as it is.
+// Wrap says what an error is about. What callers compare with often is returned as it is. If the last Close here took the
+// object away, those who still waited are told of that Close.
 func (o *Object) Wrap(err error) error {
 	switch err {
 	case nil, io.EOF, errs.ErrFull, errs.ErrEmpty, errs.ErrBusy, context.Canceled, context.DeadlineExceeded:
@@ -394,6 +397,9 @@ func (o *Object) Wrap(err error) error {
 	}
 	if errors.Is(err, errs.ErrCorrupt) {
 		return o.Explain(err)
+	}
+	if o.closed.Load() && errors.Is(err, errs.ErrRemoved) {
+		err = errs.ErrClosed
 	}
 	return fmt.Errorf("%s %q: %w", o.Kind, o.Name, err)
 }
