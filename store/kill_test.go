@@ -146,11 +146,7 @@ func (s scene) scenario() killtest.Scenario {
 				}
 			}
 			w.told = content{}
-			w.watch, err = w.st.t.Watch(bg, "", false, true)
-			for err == nil && w.watch.Waits() {
-				err = w.watch.Poll(bg, w.tell)
-			}
-			if err != nil {
+			if w.watch, err = w.st.t.Watch(bg, "", false, w.tell); err != nil {
 				return err
 			}
 			w.before, err = w.content()

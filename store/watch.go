@@ -13,7 +13,7 @@ import (
 
 // WatchOptions of Watch. The zero value is good.
 type WatchOptions struct {
-	// Initial yields what is there already as well, piece by piece: as it is when its turn comes.
+	// Initial yields first what is there already.
 	Initial bool
 	// Exact takes the pattern for a key, whatever its last byte is.
 	Exact bool
@@ -43,11 +43,12 @@ func (s *Store) Watch(ctx context.Context, pattern string, opt *WatchOptions) it
 	if !opt.Exact {
 		key, prefix = strings.CutSuffix(pattern, "*")
 	}
-	if opt.Initial {
-		w.ahead = s.obj.Size/table.PieceBytes + 1
-	}
 	err := s.call(func() (err error) {
-		w.Watcher, err = s.t.Watch(ctx, key, !prefix, opt.Initial)
+		var tell func(table.Event)
+		if opt.Initial {
+			tell = w.tell
+		}
+		w.Watcher, err = s.t.Watch(ctx, key, !prefix, tell)
 		return err
 	})
 	return func(yield func(Event, error) bool) {
@@ -75,7 +76,6 @@ type watch struct {
 	*table.Watcher
 	s      *Store
 	events []Event
-	ahead  int64 // pieces that may be read without a rest, where what is there is told first
 
 	asleep bool // the last Look slept, asking to be woken
 	since  time.Time
@@ -103,9 +103,7 @@ func (w *watch) next(ctx context.Context) error {
 		if err != nil || len(w.events) > 0 {
 			return err
 		}
-		if w.ahead > 0 && w.Waits() {
-			w.ahead--
-		} else if err := w.wait(ctx); err != nil {
+		if err := w.wait(ctx); err != nil {
 			return err
 		}
 		if err := w.s.gone(); err != nil {

@@ -149,7 +149,7 @@ func halfDone(t *testing.T, w *world, tb *Table, key string) {
 // stopped has, nor keeps their stripes; as soon as the heap is free it is told.
 func TestSettleDoesNotWait(t *testing.T) {
 	w, tb, keys := eight(t)
-	watcher, err := tb.Watch(bg, "", false, false)
+	watcher, err := tb.Watch(bg, "", false, nil)
 	must(t, err)
 	for _, key := range keys[:6] {
 		halfDone(t, w, tb, key)
@@ -285,7 +285,7 @@ func TestWatchOneKey(t *testing.T) {
 	w := newWorld(Geometry{Buckets: 16, Size: 128 << 10})
 	tb, not := w.open(1), map[string]bool{}
 	mine, near, far := inBucket(tb, 3, not), inBucket(tb, 3, not), inBucket(tb, 4, not)
-	watcher, err := tb.Watch(bg, mine, true, false)
+	watcher, err := tb.Watch(bg, mine, true, nil)
 	must(t, err)
 	told := ""
 	for _, c := range []struct {
@@ -349,10 +349,10 @@ func TestReadingEndsWithItsContext(t *testing.T) {
 			return err
 		},
 		"Watch": func(ctx context.Context) error {
-			return second(watchFrom(ctx, tb, "", false, func(Event) {}))
+			return second(tb.Watch(ctx, "", false, func(Event) {}))
 		},
 		"Watch of a key": func(ctx context.Context) error {
-			return second(watchFrom(ctx, tb, key, true, func(Event) {}))
+			return second(tb.Watch(ctx, key, true, func(Event) {}))
 		},
 		"again": func(ctx context.Context) error {
 			return tb.stripeOf(tb.number(bucket)).again(ctx, func() result { return changed })

@@ -17,9 +17,9 @@ func everything(w *world) (all []error) {
 	defer cancel()
 	add := func(err error) { all = append(all, err) }
 	tb := w.open(1)
-	watcher, err := watchFrom(bg, tb, "k", false, func(Event) {})
+	watcher, err := tb.Watch(bg, "k", false, func(Event) {})
 	add(err)
-	exact, err := tb.Watch(bg, "k3", true, false)
+	exact, err := tb.Watch(bg, "k3", true, nil)
 	add(err)
 	for i := range 6 {
 		_, _, err := getOf(tb, nil, fmt.Sprint("k", i))

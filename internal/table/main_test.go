@@ -101,12 +101,3 @@ func is(t testing.TB, err, want error) {
 		t.Fatalf("%v; %v is wanted", err, want)
 	}
 }
-
-// watchFrom watches a key, or a prefix, after it told what is there.
-func watchFrom(ctx context.Context, t *Table, key string, exact bool, tell func(Event)) (*Watcher, error) {
-	w, err := t.Watch(ctx, key, exact, true)
-	for err == nil && w.Waits() {
-		err = w.Poll(ctx, tell)
-	}
-	return w, err
-}

@@ -134,7 +134,7 @@ func TestConcurrently(t *testing.T) {
 				told[e.Key] = e.Revision
 			}
 			tb := w.open(21)
-			watcher, err := watchFrom(bg, tb, "key", false, tell)
+			watcher, err := tb.Watch(bg, "key", false, tell)
 			must(t, err)
 			for !stop.Load() {
 				must(t, watcher.Poll(bg, tell))

@@ -119,7 +119,7 @@ func TestWrap(t *testing.T) {
 		head := w.span.U64(tb.buckets + i*bucketSize)
 		head.Store(head.Load() | (1<<32 - 1))
 	}
-	watcher, err := tb.Watch(bg, "k", false, false)
+	watcher, err := tb.Watch(bg, "k", false, nil)
 	must(t, err)
 	told := 0
 	for i := range 90 {
@@ -152,7 +152,7 @@ func runModel(t *testing.T, geo Geometry, keys, value, ops int, rng *rand.Rand) 
 	var revs [MaxStripes]uint64
 	full := 0
 	told := map[string]modelEntry{}
-	watcher, err := tb.Watch(bg, "k1", false, false)
+	watcher, err := tb.Watch(bg, "k1", false, nil)
 	must(t, err)
 	tell := func(e Event) {
 		if e.Deleted {

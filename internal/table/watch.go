@@ -87,9 +87,8 @@ func (w *Watcher) schedule(k *known, expires int64) {
 	}
 }
 
-// Watch begins to watch a key, or all that begin with a prefix: what comes later is told. With initial so is what is there
-// now, by Poll, in pieces.
-func (t *Table) Watch(ctx context.Context, key string, exact, initial bool) (*Watcher, error) {
+// Watch begins to watch a key, or all that begin with a prefix. tell is called with what is there now; without it values are not even read.
+func (t *Table) Watch(ctx context.Context, key string, exact bool, tell func(Event)) (*Watcher, error) {
 	w := &Watcher{t: t, q: query{prefix: key, exact: exact}, known: map[int]*known{}, marked: map[int]bool{}}
 	for i := range t.stripes {
 		w.seen[i] = t.stripes[i].revision.Load() // before the look: what comes later will be news
@@ -99,14 +98,14 @@ func (t *Table) Watch(ctx context.Context, key string, exact, initial bool) (*Wa
 		w.at = w.instant()
 	}
 	w.markAll()
-	if w.q.values = initial; initial {
-		return w, nil
+	if w.q.values = tell != nil; tell == nil {
+		tell = func(Event) {}
 	}
-	for used := 0; w.Waits(); {
+	for used := 0; w.waits(); {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		n, err := w.piece(ctx, func(Event) {})
+		n, err := w.piece(ctx, tell)
 		if err != nil {
 			return nil, err
 		}
@@ -130,18 +129,17 @@ func (w *Watcher) instant() instant {
 // one key only changes in its bucket count, whatever else happens in the table.
 func (w *Watcher) Changed() bool {
 	if w.bucket != 0 {
-		return w.Waits() || w.instant() != w.at
+		return w.waits() || w.instant() != w.at
 	}
 	for i := range w.t.stripes {
 		if w.t.stripes[i].revision.Load() != w.seen[i] {
 			return true
 		}
 	}
-	return w.Waits()
+	return w.waits()
 }
 
-// Waits reports that the last Poll did not look at everything.
-func (w *Watcher) Waits() bool { return len(w.marked) > 0 || w.left > 0 }
+func (w *Watcher) waits() bool { return len(w.marked) > 0 || w.left > 0 }
 
 // Ready reports whether there may be something to tell. While the watcher's goroutine sleeps, others may ask.
 func (w *Watcher) Ready() bool {
@@ -158,7 +156,7 @@ func (w *Watcher) Expires() (in time.Duration, ok bool) {
 
 // Poll tells what has changed since the last call; of much it tells a part, and Changed says that there is more.
 func (w *Watcher) Poll(ctx context.Context, tell func(Event)) error {
-	if !w.Waits() {
+	if !w.waits() {
 		w.newer = w.seen
 	}
 	for i := range w.t.stripes {
@@ -216,12 +214,12 @@ func (w *Watcher) markLogged(s *stripe, now uint64) bool {
 	return true
 }
 
-// PieceBytes is about how much is read at a time: what was told has to be kept until somebody takes it.
-const PieceBytes = 1 << 20
+// pieceBytes is about how much is read at a time: what was told has to be kept until somebody takes it.
+const pieceBytes = 1 << 20
 
 // piece looks at buckets that wait. It returns about how many bytes it read.
 func (w *Watcher) piece(ctx context.Context, tell func(Event)) (read int, err error) {
-	for buckets := 0; read+buckets*bucketSize < PieceBytes; buckets++ {
+	for buckets := 0; read+buckets*bucketSize < pieceBytes; buckets++ {
 		bucket := 0
 		for bucket = range w.marked {
 			break

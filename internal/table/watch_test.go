@@ -49,7 +49,7 @@ func TestWatchMoving(t *testing.T) {
 			must(t, second(tb.Set(bg, key, large, Change{})))
 		}
 	}
-	watcher, err := watchFrom(bg, tb, "", false, tell)
+	watcher, err := tb.Watch(bg, "", false, tell)
 	must(t, err)
 	polled(t, watcher, tell)
 	if len(told) != 1 || told[key] == 0 {
@@ -61,7 +61,7 @@ func TestWatchMoving(t *testing.T) {
 func TestWatchForgetsTimes(t *testing.T) {
 	w := newWorld(Geometry{Buckets: 8})
 	tb := w.open(1)
-	watcher, err := tb.Watch(bg, "", false, false)
+	watcher, err := tb.Watch(bg, "", false, nil)
 	must(t, err)
 	var told int
 	for i := range 1000 {
@@ -100,7 +100,7 @@ func TestWatchClockSetBack(t *testing.T) {
 	must(t, second(tb.Delete(bg, a, Change{}))) // its slot is before that of b
 	var events []string
 	tell := func(e Event) { events = append(events, fmt.Sprint(e.Key, "=", string(e.Value), e.Deleted)) }
-	watcher, err := watchFrom(bg, tb, "", false, tell)
+	watcher, err := tb.Watch(bg, "", false, tell)
 	must(t, err)
 	polled(t, watcher, tell)
 	w.clock.Add(2000)
@@ -131,7 +131,7 @@ func TestWatchClearAndOverflow(t *testing.T) {
 			told[e.Key] = string(e.Value)
 		}
 	}
-	watcher, err := watchFrom(bg, tb, "k", false, tell)
+	watcher, err := tb.Watch(bg, "k", false, tell)
 	must(t, err)
 	n := 0
 	for round, changes := range []int{1, 62, 63, 64, 65, 500, 10} {
@@ -167,11 +167,11 @@ func TestWatchClearAndOverflow(t *testing.T) {
 func TestWatchAlwaysLagging(t *testing.T) {
 	w := newWorld(Geometry{Buckets: 128, Size: 8 << 20})
 	tb := w.open(1)
-	watcher, err := tb.Watch(bg, "", false, false)
+	watcher, err := tb.Watch(bg, "", false, nil)
 	must(t, err)
 	const keys = 60
 	for i := range keys {
-		must(t, second(tb.Set(bg, fmt.Sprint("large", i), make([]byte, PieceBytes/15), Change{})))
+		must(t, second(tb.Set(bg, fmt.Sprint("large", i), make([]byte, pieceBytes/15), Change{})))
 	}
 	told, last := map[string]int{}, ""
 	polls := 0
