@@ -98,7 +98,8 @@ func (h *hand) sits(n int) (leave func()) {
 	for tries := 0; len(have) < n && tries < 100_000; tries++ {
 		for i := 0; i < permits && len(have) < n; i++ {
 			was := name(h.mark(i).Load())
-			free := was == 0 || h.dead(was) || was.epoch() != me.epoch()
+			// A process that is about to be killed counts as dead, but does not sit down twice on one chair.
+			free := was == 0 || was != me && (h.dead(was) || was.epoch() != me.epoch())
 			if free && h.mark(i).CAS(uint64(was), uint64(me)) {
 				have = append(have, i)
 			}
