@@ -24,6 +24,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -83,7 +84,20 @@ func run(ctx context.Context) error {
 		return err
 	}
 	defer m.Close()
-	web := &site{kill: func(fetcher string) error { return m.Signal(fetcher, syscall.SIGKILL) }}
+	web := &site{kill: func(ctx context.Context, fetcher string) error {
+		for {
+			// If it was just restarted, the manager may not know yet that it runs.
+			err := m.Signal(fetcher, syscall.SIGKILL)
+			if !errors.Is(err, os.ErrProcessDone) {
+				return err
+			}
+			select {
+			case <-ctx.Done():
+				return err
+			case <-time.After(time.Millisecond):
+			}
+		}
+	}}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -14,14 +15,14 @@ const (
 
 // site is a web of pages that link to each other, /0 to /199, and one of them to /gone, which does not exist.
 type site struct {
-	kill func(fetcher string) error
+	kill func(ctx context.Context, fetcher string) error
 
 	mu               sync.Mutex
 	requests, killed int
 }
 
 func (s *site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if s.kills(r.UserAgent(), r.URL.Path) {
+	if s.kills(r.Context(), r.UserAgent(), r.URL.Path) {
 		<-r.Context().Done() // it does not live to see the page
 		return
 	}
@@ -41,12 +42,11 @@ func (s *site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // kills kills the fetcher if it is time for that.
-func (s *site) kills(fetcher, path string) bool {
+func (s *site) kills(ctx context.Context, fetcher, path string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.requests++
-	// The manager may not know yet that it runs, if it was just restarted. Then it is the next one's turn.
-	if s.requests < every*(s.killed+1) || s.kill(fetcher) != nil {
+	if s.requests < every*(s.killed+1) || s.kill(ctx, fetcher) != nil {
 		return false
 	}
 	s.killed++
