@@ -35,7 +35,7 @@ func held(t *testing.T) (b *boss, stopping <-chan struct{}, letGo func()) {
 	return b, asked, letGo
 }
 
-// Who gives up waiting for a stop has told all of them to stop.
+// A caller that gives up waiting for a stop has told all of them to stop.
 func TestStopGivenUp(t *testing.T) {
 	b, stopping, letGo := held(t)
 	ctx, cancel := context.WithCancel(bg)
@@ -46,7 +46,7 @@ func TestStopGivenUp(t *testing.T) {
 	b.see("second", proc.EventStopped, 1)
 }
 
-// Who gives up waiting for a restart has had them restarted.
+// A caller that gives up waiting for a restart has had them restarted.
 func TestRestartGivenUp(t *testing.T) {
 	b, stopping, letGo := held(t)
 	ctx, cancel := context.WithCancel(bg)

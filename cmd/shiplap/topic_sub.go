@@ -112,7 +112,7 @@ func (l *listener) listen(ctx context.Context, from source) error {
 
 // next takes one message, one that is there or, after all before are written, one that is waited for.
 func (l *listener) next(ctx context.Context, from source) (err error) {
-	if ctx.Err() != nil { // not later: what was taken out of a channel is to be written
+	if ctx.Err() != nil { // asked here and not after the next message: one that was taken out of the channel has to be written
 		return context.Cause(ctx)
 	}
 	l.msg, err = from.TryReceive(l.msg[:0])

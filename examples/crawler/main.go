@@ -16,7 +16,7 @@
 //
 //   - The frontier is a queue with Ack. A page is acknowledged when its links and its result are put. If its fetcher dies
 //     before, the next one gets it: "at least once".
-//   - Who finds a link notes it in a store with Create, which succeeds once, and then puts it into the frontier. A death
+//   - A fetcher that finds a link notes it in a store with Create, which succeeds once, and then puts it into the frontier. A death
 //     between the two would lose the page, were it not for what the note says: see found.
 //   - So some of the work may be done twice after a death. Results are counted by page, not by number.
 //   - The parent knows the end: every link in a result has a result.

@@ -127,7 +127,7 @@ func (r *removal) waiter() {
 	})
 }
 
-// A removal is begun by one, who may die, and finished by another. No sleep has a bound.
+// One process begins a removal and may die in it; another one finishes it. No sleep has a bound.
 func TestRemoval(t *testing.T) {
 	for _, c := range []Options{{Switches: 3}, {Switches: 2, Weak: true, AtOnce: true}} {
 		c.Deaths, c.Mortal = 1, 1
