@@ -36,7 +36,7 @@ func (r *Raw) join(s side) error {
 		if e.Token == self || !r.members.Dead(e.Token) {
 			continue
 		}
-		if other := s.other(); e.Token%holders.Slots == self%holders.Slots && other.handles(e.Number) > 0 {
+		if other := s.other(); e.Token%holders.Slots == self%holders.Slots && other.handles(r.table.DiedWith(e.Token)) > 0 {
 			r.lost(other).Store(r.opens(other).Load())
 		}
 		r.forget(e.Token, s)
@@ -140,10 +140,15 @@ func (r *Raw) findPeer() (*peer, error) {
 func (r *Raw) seekPeer() (*peer, error) {
 	r.peerMu.Lock()
 	defer r.peerMu.Unlock()
+	opens := r.opens(r.side.other()).Load()
+	return r.peerAmong(opens, r.table.All())
+}
+
+// peerAmong is the peer that one of the entries names, or why there is none. peerMu is held.
+func (r *Raw) peerAmong(opens uint32, entries []holders.Entry) (*peer, error) {
 	other := r.side.other()
-	opens := r.opens(other).Load()
 	died := r.lost(other).Load() == opens
-	for _, e := range r.table.All() {
+	for _, e := range entries {
 		if other.handles(e.Number) == 0 {
 			continue
 		}
@@ -155,7 +160,7 @@ func (r *Raw) seekPeer() (*peer, error) {
 			}
 			return p, nil
 		}
-		died = true
+		died = died || other.handles(r.table.DiedWith(e.Token)) > 0
 	}
 	r.setPeer(nil)
 	switch {

@@ -120,12 +120,13 @@ func stats(o *object.Object) (Stats, error) {
 func sideStats(o *object.Object, s side) SideStats {
 	st := SideStats{Opened: o.Ctl.U32(offOpens + int(s)*wordGap).Load(), Pids: []int{}}
 	died := o.Ctl.U32(offLost+int(s)*wordGap).Load() == st.Opened
-	for _, e := range holderTable(o.Space, o.Region).All() {
+	table := holderTable(o.Space, o.Region)
+	for _, e := range table.All() {
 		if s.handles(e.Number) == 0 {
 			continue
 		}
 		if o.Space.Table.Dead(e.Token) {
-			died = true
+			died = died || s.handles(table.DiedWith(e.Token)) > 0
 			continue
 		}
 		m, _ := o.Space.Table.Lookup(e.Token)

@@ -78,11 +78,12 @@ func stats(o *object.Object) (s Stats, err error) {
 }
 
 func sideState(o *object.Object, s side) string {
-	owner := lockOwner(o, ringBase(s.out())+ring.ProducerLock)
+	lock := ringBase(s.out()) + ring.ProducerLock
+	owner := lockOwner(o, lock)
 	switch {
 	case o.Ctl.U32(offOpened).Load()&(1<<s) == 0:
 		return "free"
-	case owner != 0 && o.Space.Table.Dead(owner): // first: the other end may have said that nobody takes any more
+	case owner != 0 && o.Space.Table.Dead(owner) && lockOwner(o, lock) == owner: // first: the other end may have said that nobody takes any more
 		return "dead"
 	case o.Ctl.U32(offStates+4*s.out()).Load()&ring.Closed != 0 && o.Ctl.U32(offStates+4*s.in()).Load()&ring.Deaf != 0:
 		return "closed"

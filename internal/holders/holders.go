@@ -143,6 +143,18 @@ func each(bitmap *mem.Span, bitsAt int, entries *mem.Span, at, stride int, f fun
 	}
 }
 
+// DiedWith is the number that a process had when it died; 0 if it lives, or left first. Death is asked first: a process
+// that lives may give back what it holds and leave the domain between the two looks, and is no dead holder then.
+func (t *Table) DiedWith(token uint32) (number uint32) {
+	if !t.owners.Dead(token) {
+		return 0
+	}
+	if e := split(t.span.U64(int(token%Slots) * t.stride).Load()); e.Token == token {
+		return e.Number
+	}
+	return 0
+}
+
 // All lists who holds something, the dead too.
 func (t *Table) All() (all []Entry) {
 	t.each(func(_ *mem.U64, v uint64) bool {
@@ -170,7 +182,8 @@ func (t *Table) AnyDead(counts, past func(number uint32) bool) (found bool) {
 		n := uint32(v >> 32)
 		switch {
 		case counts(n):
-			found = t.owners.Dead(uint32(v))
+			n = t.DiedWith(uint32(v))
+			found = n != 0 && counts(n)
 		case past(n) && t.owners.Dead(uint32(v)):
 			w.CAS(v, 0)
 		}

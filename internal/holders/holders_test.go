@@ -260,3 +260,39 @@ func FuzzTable(f *testing.F) {
 		}
 	})
 }
+
+// leaver is a town in which a process gives back what it holds, and leaves, when its death is asked about.
+type leaver struct {
+	resident
+	leaves func()
+}
+
+func (l leaver) Dead(token uint32) bool {
+	l.leaves()
+	return l.resident.Dead(token)
+}
+
+// A process that gives back what it holds between the look at its entry and the look whether it lives has not died with
+// it.
+func TestLeftBeforeDeath(t *testing.T) {
+	w := newTown()
+	v := views(w, 1, 2)
+	leaves := func() {}
+	x := *v[0]
+	x.owners = leaver{resident{w, token(1, 1)}, func() { leaves() }}
+	counts := func(n uint32) bool { return n > 0 }
+	v[1].Add(2)
+	leaves = func() { v[1].Add(-2); w.kill(token(2, 1)); leaves = func() {} }
+	if x.AnyDead(counts, never) {
+		t.Error("one that left is found dead")
+	}
+	if n := x.DiedWith(token(2, 1)); n != 0 {
+		t.Errorf("one that left died with %d", n)
+	}
+	v = views(w, 1, 3)
+	v[1].Add(2)
+	w.kill(token(3, 1))
+	if n := v[0].DiedWith(token(3, 1)); n != 2 || !v[0].AnyDead(counts, never) {
+		t.Errorf("died with %d", n)
+	}
+}
