@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"runtime"
+	"sync"
 	"sync/atomic"
 
 	"github.com/shiplap-ipc/shiplap"
@@ -154,7 +155,12 @@ type ownHandles struct{ d *shiplap.Domain }
 // Close does nothing: each goroutine closes its own.
 func (*ownHandles) Close() error { return nil }
 
-// misuseTurn unlocks twice at once what it has locked once. One of both is told; nobody else is
+// oneByOne are the turns of misuse in this process. A lock knows the process that has it, so a second Unlock that is
+// held up may hit a hold of its own process through another handle (docs/design.md, 5.2): what is tried here is that it
+// hits nobody else's.
+var oneByOne sync.Mutex
+
+// misuseTurn unlocks twice at once what it has locked once. One of both is told; no other process is
 // harmed.
 func (h *hand) misuseTurn(o *ownHandles) bool {
 	m, err := lock.OpenMutex(o.d, object)
@@ -166,46 +172,52 @@ func (h *hand) misuseTurn(o *ownHandles) bool {
 		if h.isClosing() {
 			return false
 		}
-		if h.rng.IntN(4) == 0 { // as it should be, so that there is somebody to harm
-			if !h.lockTurn(m, 0) {
-				return false
-			}
-			continue
-		}
-		err := h.call(opLock, 0, func() error { return m.Lock(h.ctx) })
-		died := errors.Is(err, shiplap.ErrOwnerDied)
-		if err != nil && !died {
-			return h.ends("Lock", err)
-		}
-		leave := h.enters(0, died)
-		if died {
-			if err := m.Repaired(); err != nil && !h.over(err) {
-				h.unexpected("Repaired", err)
-			}
-		}
-		leave()
-		other := make(chan error)
-		var ready, now atomic.Bool
-		go func() {
-			for ready.Store(true); !now.Load(); { // so that both unlock at the same moment
-			}
-			other <- m.Unlock()
-		}()
-		for !ready.Load() {
-			runtime.Gosched()
-		}
-		now.Store(true)
-		first := h.call(opUnlock, 0, m.Unlock)
-		second := <-other
-		if first != nil {
-			first, second = second, first
-		}
-		if h.excusedAbsence(first) || h.excusedAbsence(second) {
+		if !h.misuse(m) {
 			return false
 		}
-		if first != nil || !errors.Is(second, shiplap.ErrConflict) {
-			h.complain("unlocked-twice", "%v locked once and unlocked twice: %v, %v", h.me(), first, second)
+	}
+	return true
+}
+
+func (h *hand) misuse(m *lock.Mutex) bool {
+	oneByOne.Lock()
+	defer oneByOne.Unlock()
+	if h.rng.IntN(4) == 0 { // as it should be, so that there is somebody to harm
+		return h.lockTurn(m, 0)
+	}
+	err := h.call(opLock, 0, func() error { return m.Lock(h.ctx) })
+	died := errors.Is(err, shiplap.ErrOwnerDied)
+	if err != nil && !died {
+		return h.ends("Lock", err)
+	}
+	leave := h.enters(0, died)
+	if died {
+		if err := m.Repaired(); err != nil && !h.over(err) {
+			h.unexpected("Repaired", err)
 		}
+	}
+	leave()
+	other := make(chan error)
+	var ready, now atomic.Bool
+	go func() {
+		for ready.Store(true); !now.Load(); { // so that both unlock at the same moment
+		}
+		other <- m.Unlock()
+	}()
+	for !ready.Load() {
+		runtime.Gosched()
+	}
+	now.Store(true)
+	first := h.call(opUnlock, 0, m.Unlock)
+	second := <-other
+	if first != nil {
+		first, second = second, first
+	}
+	if h.excusedAbsence(first) || h.excusedAbsence(second) {
+		return false
+	}
+	if first != nil || !errors.Is(second, shiplap.ErrConflict) {
+		h.complain("unlocked-twice", "%v locked once and unlocked twice: %v, %v", h.me(), first, second)
 	}
 	return true
 }
