@@ -154,8 +154,8 @@ func (k *keyed) conflict(rev uint64) error {
 }
 
 // writerFlag bounds the wait for others who change something.
-func (k *patience) writerFlag(cmd *cobra.Command) {
-	cmd.Flags().DurationVarP(&k.timeout, "timeout", "t", 0, "longest wait for another process that is changing the store, as in 500ms or 10s (default: for ever)")
+func (p *patience) writerFlag(cmd *cobra.Command) {
+	cmd.Flags().DurationVarP(&p.timeout, "timeout", "t", 0, "longest wait for another process that is changing the store, as in 500ms or 10s (default: for ever)")
 }
 
 // minusFirst is for those who give a value that begins with a minus.

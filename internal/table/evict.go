@@ -28,30 +28,30 @@ type room struct {
 // makeRoom does something towards n granules. Without an error there may be room now; errAgain asks
 // for another turn; any other error says why there will be no room.
 func (o *op) makeRoom(n uint32, p *place, cause error) error {
-	t := o.s
-	if !t.geo.Evict && t.Table.room(&o.now) < uint64(n) {
-		return t.full(n, cause)
+	s := o.s
+	if !s.geo.Evict && s.Table.room(&o.now) < uint64(n) {
+		return s.full(n, cause)
 	}
-	if any, err := t.flush(); any || err != nil {
+	if any, err := s.flush(); any || err != nil {
 		return err
 	}
 	if o.room.piece {
 		return errAgain
 	}
 	o.room.piece = true
-	if o.room.swept < t.own() && (t.due(&o.now) || o.room.swept > 0) {
-		seen, _, err := t.sweep(pieceBuckets, pieceEntries, &o.now)
+	if o.room.swept < s.own() && (s.due(&o.now) || o.room.swept > 0) {
+		seen, _, err := s.sweep(pieceBuckets, pieceEntries, &o.now)
 		o.room.swept += uint64(seen)
 		return err
 	}
-	if o.room.others < len(t.stripes)-1 {
+	if o.room.others < len(s.stripes)-1 {
 		return o.tidyOther()
 	}
-	if !t.geo.Evict || o.room.clocked > 3*t.geo.Buckets || o.room.evicted > uint64(t.end-t.heap) {
-		return t.full(n, cause)
+	if !s.geo.Evict || o.room.clocked > 3*s.geo.Buckets || o.room.evicted > uint64(s.end-s.heap) {
+		return s.full(n, cause)
 	}
-	t.evicting = true
-	defer func() { t.evicting = false }()
+	s.evicting = true
+	defer func() { s.evicting = false }()
 	return o.evict(n, p)
 }
 
@@ -141,10 +141,10 @@ func (t *Table) full(n uint32, cause error) error {
 // as many beside it as a block of n granules needs. If all are read all the time, so that two laps
 // did not help, it takes the next one.
 func (o *op) evict(n uint32, own *place) error {
-	t := o.s
+	s := o.s
 	keep := uint32(own.word) // the key that is to be changed goes last
 	if g := o.room.next; g != 0 {
-		if _, ok, err := t.findBlock(g); ok || err != nil {
+		if _, ok, err := s.findBlock(g); ok || err != nil {
 			if err != nil {
 				return err
 			}
@@ -152,24 +152,24 @@ func (o *op) evict(n uint32, own *place) error {
 		}
 		o.room.next = 0
 	}
-	clock := t.word(offClock)
+	clock := s.word(offClock)
 	for range pieceBuckets {
 		i := clock.Load()
-		if i >= t.geo.Buckets {
+		if i >= s.geo.Buckets {
 			i = 0
 		}
-		any := o.room.clocked >= 2*t.geo.Buckets
+		any := o.room.clocked >= 2*s.geo.Buckets
 		if any && !o.needsOld() {
 			keep = 0
 		}
-		word, ok, err := t.victim(t.buckets+int(i)*bucketSize, keep, any)
+		word, ok, err := s.victim(s.buckets+int(i)*bucketSize, keep, any)
 		if err != nil {
 			return err
 		}
 		if ok {
 			return o.evictFrom(uint32(word), n, keep)
 		}
-		clock.StoreOrdered((i + 1) & t.mask)
+		clock.StoreOrdered((i + 1) & s.mask)
 		o.room.clocked++
 	}
 	return nil
@@ -183,11 +183,11 @@ func (o *op) needsOld() bool {
 
 // victim is an entry of a bucket to evict, not the one at keep. It takes their marks from those
 // that were used, unless any will do.
-func (t *stripe) victim(bucket int, keep uint32, any bool) (word uint64, ok bool, err error) {
-	s, link := t.mainSlots(bucket), t.span.U64(bucket).Load()
+func (s *stripe) victim(bucket int, keep uint32, any bool) (word uint64, ok bool, err error) {
+	part, link := s.mainSlots(bucket), s.span.U64(bucket).Load()
 	for hops := 0; ; hops++ {
-		for i := range s.n {
-			w := t.span.U64(s.at + 8*i)
+		for i := range part.n {
+			w := s.span.U64(part.at + 8*i)
 			word := w.Load()
 			if uint32(word) == 0 || uint32(word) == keep {
 				continue
@@ -200,10 +200,10 @@ func (t *stripe) victim(bucket int, keep uint32, any bool) (word uint64, ok bool
 		if link>>32 == 0 {
 			return 0, false, nil
 		}
-		if s, ok = t.over(link); !ok || hops > longest {
+		if part, ok = s.over(link); !ok || hops > longest {
 			return 0, false, corrupt("a bucket's overflow is at granule %d, where no bucket is", link>>32)
 		}
-		link = t.span.U64(s.linkAt()).Load()
+		link = s.span.U64(part.linkAt()).Load()
 	}
 }
 
@@ -211,41 +211,41 @@ func (t *stripe) victim(bucket int, keep uint32, any bool) (word uint64, ok bool
 // those before it, until n granules are free in one piece. It stops at the entry at keep, and when
 // it has done enough for one turn.
 func (o *op) evictFrom(g, n, keep uint32) error {
-	t := o.s
+	s := o.s
 	o.room.next = 0
 	for range pieceEntries {
-		p, last, err := t.tenant(g)
+		p, last, err := s.tenant(g)
 		if err != nil {
 			return err
 		}
 		if keep != 0 && p.e.at == at(keep) {
 			return nil
 		}
-		start, err := t.pieceWithout(g, &p)
+		start, err := s.pieceWithout(g, &p)
 		if err != nil {
 			return err
 		}
-		if _, err := t.remove(&p); err != nil {
+		if _, err := s.remove(&p); err != nil {
 			return err
 		}
-		if err := t.emptyHands(); err != nil { // what follows looks at the piece that became free
+		if err := s.emptyHands(); err != nil { // what follows looks at the piece that became free
 			return err
 		}
-		t.bump(offEvicted)
+		s.bump(offEvicted)
 		o.room.evicted++
 		o.room.clocked = 0
 		if !last {
 			continue
 		}
-		w := t.top.Load()
+		w := s.top.Load()
 		if top, size := uint32(w), uint32(w>>32); start >= top { // now the other way
-			if t.end-top >= n || size == 0 {
+			if s.end-top >= n || size == 0 {
 				return nil
 			}
 			g = top - size
 			continue
 		}
-		size, state, _, err := t.block(t.begin(), start)
+		size, state, _, err := s.block(s.begin(), start)
 		if err != nil {
 			return err
 		}
@@ -263,20 +263,20 @@ func (o *op) evictFrom(g, n, keep uint32) error {
 
 // tenant is the entry at granule g, or one of those in the overflow bucket there. last says that
 // the block goes with it.
-func (t *stripe) tenant(g uint32) (p place, last bool, err error) {
-	size, state, _, err := t.block(t.begin(), g)
+func (s *stripe) tenant(g uint32) (p place, last bool, err error) {
+	size, state, _, err := s.block(s.begin(), g)
 	if err != nil {
 		return p, false, err
 	}
 	word := uint64(g)
 	if state == overflow {
 		for i := range overSlots {
-			if w := t.span.U64(at(g) + 16 + 8*i).Load(); uint32(w) != 0 {
+			if w := s.span.U64(at(g) + 16 + 8*i).Load(); uint32(w) != 0 {
 				word = w
 			}
 		}
 	}
-	p, ok, err := t.findBlock(uint32(word))
+	p, ok, err := s.findBlock(uint32(word))
 	if err == nil && (!ok || state == overflow && p.over != at(g)+16) {
 		err = corrupt("no slot leads to the block at granule %d, of %d granules in state %d", g, size, state)
 	}
@@ -285,8 +285,8 @@ func (t *stripe) tenant(g uint32) (p place, last bool, err error) {
 
 // pieceWithout is where the free piece will begin that has the block at granule g in it, when the
 // entry at p is gone, and what goes with that.
-func (t *stripe) pieceWithout(g uint32, p *place) (start uint32, err error) {
-	if start, err = t.pieceBefore(g); err != nil {
+func (s *stripe) pieceWithout(g uint32, p *place) (start uint32, err error) {
+	if start, err = s.pieceBefore(g); err != nil {
 		return 0, err
 	}
 	other, size := uint32(p.e.at/Granule), p.e.size
@@ -294,18 +294,18 @@ func (t *stripe) pieceWithout(g uint32, p *place) (start uint32, err error) {
 		other, size = uint32((p.over-16)/Granule), 1
 	}
 	if other != g && other+size == start {
-		return t.pieceBefore(other)
+		return s.pieceBefore(other)
 	}
 	return start, nil
 }
 
 // pieceBefore is where the free block before the block at g begins; g if there is none.
-func (t *stripe) pieceBefore(g uint32) (uint32, error) {
-	_, _, before, err := t.block(t.begin(), g)
+func (s *stripe) pieceBefore(g uint32) (uint32, error) {
+	_, _, before, err := s.block(s.begin(), g)
 	if err != nil || before == 0 {
 		return g, err
 	}
-	size, state, _, err := t.block(t.begin(), g-before)
+	size, state, _, err := s.block(s.begin(), g-before)
 	if err != nil {
 		return g, err
 	}

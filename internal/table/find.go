@@ -19,32 +19,43 @@ type place struct {
 	alone bool
 }
 
+// entry is the one that the slot names; nil if there is none.
+func (p *place) entry() *entryHeader {
+	if p.slot == 0 {
+		return nil
+	}
+	return &p.e
+}
+
+// full reports whether the key has no slot, and none is free for it.
+func (p *place) full() bool { return p.slot == 0 && p.free == 0 }
+
 // find looks for a key with hash h.
-func (t *stripe) find(key string, h uint64, now *int64) (p place, err error) {
-	err = t.walk(h, &p, func(word uint64) (e entryHeader, ok bool, err error) {
+func (s *stripe) find(key string, h uint64, now *int64) (p place, err error) {
+	err = s.walk(h, &p, func(word uint64) (e entryHeader, ok bool, err error) {
 		if word>>tagShift != h>>tagShift {
 			return e, false, nil
 		}
-		if e, ok = t.entry(word); !ok {
+		if e, ok = s.entry(word); !ok {
 			return e, false, corrupt("a slot points to granule %d, where no entry is", uint32(word))
 		}
-		return e, e.key == len(key) && t.span.EqualString(e.keyAt(), key), nil
+		return e, e.key == len(key) && s.span.EqualString(e.keyAt(), key), nil
 	})
 	if p.slot != 0 {
-		p.alive = t.alive(&p.e, now)
+		p.alive = s.alive(&p.e, now)
 	}
 	return p, err
 }
 
 // findBlock looks for the slot that points to the entry at granule g.
-func (t *stripe) findBlock(g uint32) (p place, ok bool, err error) {
-	e, ok := t.entry(uint64(g))
+func (s *stripe) findBlock(g uint32) (p place, ok bool, err error) {
+	e, ok := s.entry(uint64(g))
 	if !ok || e.key > MaxKey {
 		return p, false, nil
 	}
 	key := make([]byte, e.key)
-	t.span.LoadBytes(key, e.keyAt())
-	err = t.walk(t.hash(string(key)), &p, func(word uint64) (entryHeader, bool, error) { return e, uint32(word) == g, nil })
+	s.span.LoadBytes(key, e.keyAt())
+	err = s.walk(s.hash(string(key)), &p, func(word uint64) (entryHeader, bool, error) { return e, uint32(word) == g, nil })
 	return p, p.slot != 0, err
 }
 
@@ -99,14 +110,15 @@ func (t *Table) walk(h uint64, p *place, is func(word uint64) (entryHeader, bool
 	}
 }
 
-// removal adds to a row that the entry at p goes: its slot becomes free, and an overflow bucket that has nothing else is taken
-// out of the chain. The blocks get into the holder's hands, which are empty, or among the spare ones.
-func (t *stripe) removal(r *row, p *place) {
+// removal adds to a row that the entry at p goes: its slot becomes free, and an overflow bucket
+// that has nothing else is taken out of the chain. The blocks get into the holder's hands, which
+// are empty, or among the spare ones.
+func (s *stripe) removal(r *row, p *place) {
 	head := p.head
 	r.add(p.slot, 0)
 	unlinked := uint64(0)
 	if p.over != 0 && p.alone {
-		next := t.span.U64(slots{at: p.over}.linkAt()).Load() >> 32 << 32
+		next := s.span.U64(slots{at: p.over}.linkAt()).Load() >> 32 << 32
 		if p.from == p.bucket {
 			head = next | uint64(uint32(head))
 		} else {
@@ -115,14 +127,14 @@ func (t *stripe) removal(r *row, p *place) {
 		unlinked = uint64((p.over - 16) / Granule)
 	}
 	r.add(p.bucket, step(head))
-	t.count(r, &p.e, nil, unlinked != 0, false)
-	if at := t.spareAt(p.e.size); p.e.size <= maxSpare && !t.evicting && t.span.U64(at).Load() == 0 {
+	s.count(r, &p.e, nil, unlinked != 0, false)
+	if at := s.spareAt(p.e.size); p.e.size <= maxSpare && !s.evicting && s.span.U64(at).Load() == 0 {
 		r.add(at, uint64(p.e.at/Granule))
 	} else {
-		r.add(t.base+offPending, uint64(p.e.at/Granule))
+		r.add(s.base+offPending, uint64(p.e.at/Granule))
 	}
 	if unlinked != 0 {
-		r.add(t.base+offPending+8, unlinked)
+		r.add(s.base+offPending+8, unlinked)
 	}
 }
 
@@ -130,10 +142,10 @@ func (t *stripe) removal(r *row, p *place) {
 func step(head uint64) uint64 { return head>>32<<32 | uint64(uint32(head)+1) }
 
 // announce adds to a row that a bucket changes, as one revision.
-func (t *stripe) announce(r *row, bucket int) (rev uint64) {
-	rev = t.revision.Load() + 1
-	r.add(t.logAt(rev), rev<<32|t.number(bucket))
-	r.add(t.base+offRevision, rev)
+func (s *stripe) announce(r *row, bucket int) (rev uint64) {
+	rev = s.revision.Load() + 1
+	r.add(s.logAt(rev), rev<<32|s.number(bucket))
+	r.add(s.base+offRevision, rev)
 	return rev
 }
 
@@ -149,11 +161,11 @@ func (s *stripe) logAt(rev uint64) int {
 const all = 1<<32 - 1
 
 // count adds to a row how the counters change when old goes and new comes.
-func (t *stripe) count(r *row, old, new *entryHeader, overflowGoes, overflowComes bool) {
-	c, x := t.counts.Load(), t.extras.Load()
+func (s *stripe) count(r *row, old, new *entryHeader, overflowGoes, overflowComes bool) {
+	c, x := s.counts.Load(), s.extras.Load()
 	live, cleared, expiring, over := uint32(c), uint32(c>>32), uint32(x), uint32(x>>32)
 	if old != nil {
-		if old.rev > t.dead() {
+		if old.rev > s.dead() {
 			live--
 		} else {
 			cleared--
@@ -175,23 +187,23 @@ func (t *stripe) count(r *row, old, new *entryHeader, overflowGoes, overflowCome
 		over++
 	}
 	if v := uint64(live) | uint64(cleared)<<32; v != c {
-		r.add(t.base+offCounts, v)
+		r.add(s.base+offCounts, v)
 	}
 	if v := uint64(expiring) | uint64(over)<<32; v != x {
-		r.add(t.base+offExtras, v)
+		r.add(s.base+offExtras, v)
 	}
 }
 
 // remove deletes the entry at p, and frees what it took. With an error nothing was deleted.
-func (t *stripe) remove(p *place) (rev uint64, err error) {
-	if err := t.emptyHands(); err != nil {
+func (s *stripe) remove(p *place) (rev uint64, err error) {
+	if err := s.emptyHands(); err != nil {
 		return 0, err
 	}
-	r := t.begin()
-	t.removal(r, p)
-	rev = t.announce(r, p.bucket)
+	r := s.begin()
+	s.removal(r, p)
+	rev = s.announce(r, p.bucket)
 	r.commit()
-	_ = t.emptyHands() // the change has happened; what could not be freed is freed before the next one
+	_ = s.emptyHands() // the change has happened; what could not be freed is freed before the next one
 	return rev, nil
 }
 

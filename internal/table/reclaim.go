@@ -14,9 +14,9 @@ const (
 )
 
 // soon remembers that an entry will expire, before it exists.
-func (t *stripe) soon(expires uint64) {
+func (s *stripe) soon(expires uint64) {
 	for _, off := range [...]int{offNext, offLap} {
-		w := t.word(off)
+		w := s.word(off)
 		if v := w.Load(); v == 0 || expires < v {
 			w.StoreOrdered(expires)
 		}
@@ -24,42 +24,42 @@ func (t *stripe) soon(expires uint64) {
 }
 
 // due reports whether there may be something to reclaim.
-func (t *stripe) due(now *int64) bool {
-	if t.counts.Load()>>32 != 0 {
+func (s *stripe) due(now *int64) bool {
+	if s.counts.Load()>>32 != 0 {
 		return true
 	}
-	if uint32(t.extras.Load()) == 0 {
+	if uint32(s.extras.Load()) == 0 {
 		return false
 	}
 	if *now == 0 {
-		*now = t.now()
+		*now = s.now()
 	}
-	return uint64(*now) >= t.word(offNext).Load()
+	return uint64(*now) >= s.word(offNext).Load()
 }
 
 // tidy is what each change does for the next ones.
-func (t *stripe) tidy(now *int64) {
-	if t.due(now) {
-		t.sweep(stepBuckets, stepEntries, now) // its errors are the business of those who need the room
+func (s *stripe) tidy(now *int64) {
+	if s.due(now) {
+		s.sweep(stepBuckets, stepEntries, now) // its errors are the business of those who need the room
 	}
 }
 
 // sweep moves the hand over some buckets.
-func (t *stripe) sweep(buckets, entries int, now *int64) (seen, reclaimed int, err error) {
+func (s *stripe) sweep(buckets, entries int, now *int64) (seen, reclaimed int, err error) {
 	if *now == 0 {
-		*now = t.now()
+		*now = s.now()
 	}
-	hand := t.word(offHand)
+	hand := s.word(offHand)
 	for seen < buckets && reclaimed < entries {
 		i := hand.Load()
-		if i >= t.own() {
+		if i >= s.own() {
 			i = 0
 		}
-		lap := t.word(offLap)
+		lap := s.word(offLap)
 		if i == 0 {
 			lap.StoreOrdered(1<<64 - 1)
 		}
-		n, soonest, more, err := t.sweepBucket(t.first()+int(i)*bucketSize, entries-reclaimed, now)
+		n, soonest, more, err := s.sweepBucket(s.first()+int(i)*bucketSize, entries-reclaimed, now)
 		reclaimed += n
 		if err != nil {
 			return seen, reclaimed, err
@@ -71,8 +71,8 @@ func (t *stripe) sweep(buckets, entries int, now *int64) (seen, reclaimed int, e
 			break // the rest of this bucket the next time
 		}
 		seen++
-		if i++; i == t.own() {
-			t.word(offNext).StoreOrdered(lap.Load())
+		if i++; i == s.own() {
+			s.word(offNext).StoreOrdered(lap.Load())
 			i = 0
 		}
 		hand.StoreOrdered(i)
@@ -81,22 +81,22 @@ func (t *stripe) sweep(buckets, entries int, now *int64) (seen, reclaimed int, e
 }
 
 // sweepBucket reclaims up to most entries of a bucket. soonest is when the first of the others expires.
-func (t *stripe) sweepBucket(bucket, most int, now *int64) (n int, soonest uint64, more bool, err error) {
-	cleared := t.counts.Load()>>32 != 0
+func (s *stripe) sweepBucket(bucket, most int, now *int64) (n int, soonest uint64, more bool, err error) {
+	cleared := s.counts.Load()>>32 != 0
 again:
 	soonest = 1<<64 - 1
-	s, link := t.mainSlots(bucket), t.span.U64(bucket).Load()
+	part, link := s.mainSlots(bucket), s.span.U64(bucket).Load()
 	for hops := 0; ; hops++ {
-		for i := range s.n {
-			word := t.span.U64(s.at + 8*i).Load()
+		for i := range part.n {
+			word := s.span.U64(part.at + 8*i).Load()
 			if uint32(word) == 0 || word&slotExpires == 0 && !cleared {
 				continue
 			}
-			e, ok := t.entry(word)
+			e, ok := s.entry(word)
 			if !ok {
 				return n, soonest, false, corrupt("a slot points to granule %d, where no entry is", uint32(word))
 			}
-			if t.alive(&e, now) {
+			if s.alive(&e, now) {
 				if e.expires != 0 {
 					soonest = min(soonest, e.expires)
 				}
@@ -105,19 +105,19 @@ again:
 			if n == most {
 				return n, soonest, true, nil
 			}
-			p, ok, err := t.findBlock(uint32(word))
+			p, ok, err := s.findBlock(uint32(word))
 			if err != nil {
 				return n, soonest, false, err
 			}
 			if !ok || p.bucket != bucket {
 				return n, soonest, false, corrupt("the key of the entry at granule %d belongs into another bucket", uint32(word))
 			}
-			expired := t.expired(&e, now)
-			if _, err := t.remove(&p); err != nil {
+			expired := s.expired(&e, now)
+			if _, err := s.remove(&p); err != nil {
 				return n, soonest, false, err
 			}
 			if expired {
-				t.bump(offExpired)
+				s.bump(offExpired)
 			}
 			n++
 			goto again // an overflow bucket may have gone with it
@@ -126,10 +126,10 @@ again:
 			return n, soonest, false, nil
 		}
 		var ok bool
-		if s, ok = t.over(link); !ok || hops > longest {
+		if part, ok = s.over(link); !ok || hops > longest {
 			return n, soonest, false, corrupt("a bucket's overflow is at granule %d, where no bucket is", link>>32)
 		}
-		link = t.span.U64(s.linkAt()).Load()
+		link = s.span.U64(part.linkAt()).Load()
 	}
 }
 

@@ -49,59 +49,73 @@ func (t *Table) collect(ctx context.Context, dst []Entry, bucket int, q *query) 
 	return dst, err
 }
 
-// collectOnce says changed also when the context has ended while a large value was copied.
+// collectOnce goes through a bucket and its overflow buckets as look does, for any number of keys.
+// It says changed also when the context has ended while a large value was copied.
 func (t *Table) collectOnce(ctx context.Context, dst []Entry, bucket int, q *query) ([]Entry, result) {
-	head, epoch := t.span.U64(bucket), t.epoch.Load()
-	seen := head.Load()
-	is := func(r result) result {
-		if head.Load() != seen || t.epoch.Load() != epoch {
-			return changed
-		}
-		return r
-	}
-	stripe := t.stripeOf(t.number(bucket)).i
-	s, link := t.mainSlots(bucket), seen
+	v := version{epoch: t.epoch.Load(), head: t.span.U64(bucket)}
+	v.seen = v.head.Load()
+	s, link := t.mainSlots(bucket), v.seen
 	for hops := 0; ; hops++ {
 		for i := range s.n {
-			word := t.span.U64(s.at + 8*i).Load()
-			if uint32(word) == 0 {
+			slot := t.span.U64(s.at + 8*i).Load()
+			if uint32(slot) == 0 {
 				continue
 			}
-			e, ok := t.entry(word)
-			if !ok {
-				return dst, is(wrong)
+			var r result
+			if dst, r = t.collectEntry(ctx, dst, bucket, slot, &v, q); r != found {
+				return dst, r
 			}
-			if e.key < len(q.prefix) || q.exact && e.key != len(q.prefix) ||
-				!t.span.EqualString(e.keyAt(), q.prefix) || !t.aliveAfter(&e, t.cleared(stripe, epoch), &q.now) {
-				continue
-			}
-			if e.key+e.value > 1<<12 && head.Load() != seen { // before lengths are believed that may be torn
-				return dst, changed
-			}
-			if q.room.bytes -= e.key + e.value; q.room.bytes < 0 {
-				return dst, is(wrong)
-			}
-			out := Entry{Meta: e.meta(), Key: t.keyOf(&e, q)}
-			if q.values && e.rev > q.newer {
-				useful := func() bool { return head.Load() == seen && ctx.Err() == nil }
-				if out.Value, ok = t.valueOf(&e, q, useful); !ok {
-					return dst, changed
-				}
-			}
-			dst = append(dst, out)
 		}
 		if link>>32 == 0 {
-			return dst, is(found)
+			return dst, t.unlessChanged(&v, found)
 		}
-		if q.room.hops--; q.room.hops < 0 || hops >= longest || hops%64 == 63 && head.Load() != seen {
-			return dst, is(wrong)
+		if q.room.hops--; q.room.hops < 0 || hops >= longest || hops%64 == 63 && !t.same(&v) {
+			return dst, t.unlessChanged(&v, wrong)
 		}
 		var ok bool
 		if s, ok = t.over(link); !ok {
-			return dst, is(wrong)
+			return dst, t.unlessChanged(&v, wrong)
 		}
 		link = t.span.U64(s.linkAt()).Load()
 	}
+}
+
+// believed is up to how many bytes lengths are believed without a second look at the bucket: they
+// may be torn.
+const believed = 1 << 12
+
+// collectEntry appends the entry that a slot names, if it is wanted. The result is found also if it is not.
+func (t *Table) collectEntry(ctx context.Context, dst []Entry, bucket int, slot uint64,
+	v *version, q *query) ([]Entry, result) {
+	e, ok := t.entry(slot)
+	if !ok {
+		return dst, t.unlessChanged(v, wrong)
+	}
+	if !q.asksFor(t, &e) || !t.aliveAfter(&e, t.cleared(t.stripeOf(t.number(bucket)).i, v.epoch), &q.now) {
+		return dst, found
+	}
+	if e.key+e.value > believed && !t.same(v) {
+		return dst, changed
+	}
+	if q.room.bytes -= e.key + e.value; q.room.bytes < 0 {
+		return dst, t.unlessChanged(v, wrong)
+	}
+	out := Entry{Meta: e.meta(), Key: t.keyOf(&e, q)}
+	if q.values && e.rev > q.newer {
+		useful := func() bool { return t.same(v) && ctx.Err() == nil }
+		if out.Value, ok = t.valueOf(&e, q, useful); !ok {
+			return dst, changed
+		}
+	}
+	return append(dst, out), found
+}
+
+// asksFor reports whether the key of an entry is one of those that are wanted.
+func (q *query) asksFor(t *Table, e *entryHeader) bool {
+	if e.key < len(q.prefix) || q.exact && e.key != len(q.prefix) {
+		return false
+	}
+	return t.span.EqualString(e.keyAt(), q.prefix)
 }
 
 func (t *Table) keyOf(e *entryHeader, q *query) string {
@@ -165,8 +179,9 @@ type moment struct {
 	revisions [MaxStripes]uint64
 }
 
-// still reports whether nothing has changed since the moment, apart from one change at most that is half done, as others see it: then its
-// revision is not there yet, and its one key is there or is not. Of two such, a reader could see the later one alone.
+// still reports whether nothing has changed since the moment, apart from one change at most that is
+// half done, as others see it: then its revision is not there yet, and its one key is there or is
+// not. Of two such, a reader could see the later one alone.
 func (t *Table) still(m *moment) bool {
 	underWay := 0
 	for i := range t.stripes {
@@ -217,8 +232,8 @@ const (
 	scanBuckets = 1024
 )
 
-// Scan returns the entries whose keys begin with prefix of some buckets from number next on, and the number to go on with, -1 at
-// the end. A key that is there all the time is met once.
+// Scan returns the entries whose keys begin with prefix of some buckets from number next on, and
+// the number to go on with, -1 at the end. A key that is there all the time is met once.
 func (t *Table) Scan(ctx context.Context, next int, prefix string) (some []Entry, more int, err error) {
 	if ctx.Err() != nil {
 		return nil, -1, context.Cause(ctx)

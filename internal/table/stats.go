@@ -127,13 +127,13 @@ func (c *checker) claim(g, state uint32) error {
 	return nil
 }
 
-func (c *checker) stripe(t *stripe) error {
+func (c *checker) stripe(s *stripe) error {
 	c.live, c.cleared, c.expiring, c.overflows = 0, 0, 0, 0
-	if err := c.buckets(t); err != nil {
+	if err := c.buckets(s); err != nil {
 		return err
 	}
 	for n := uint32(1); n <= maxSpare; n++ {
-		if g, err := t.spare(n); err != nil {
+		if g, err := s.spare(n); err != nil {
 			return err
 		} else if g != 0 {
 			if err := c.claim(g, entry); err != nil {
@@ -144,14 +144,14 @@ func (c *checker) stripe(t *stripe) error {
 	return nil
 }
 
-func (c *checker) buckets(t *stripe) error {
-	for i := range int(t.own()) {
-		bucket := t.first() + i*bucketSize
-		s, link := t.mainSlots(bucket), t.span.U64(bucket).Load()
+func (c *checker) buckets(s *stripe) error {
+	for i := range int(s.own()) {
+		bucket := s.first() + i*bucketSize
+		part, link := s.mainSlots(bucket), s.span.U64(bucket).Load()
 		for {
-			for k := range s.n {
-				if word := t.span.U64(s.at + 8*k).Load(); uint32(word) != 0 {
-					if err := c.slot(t, bucket, word); err != nil {
+			for k := range part.n {
+				if word := s.span.U64(part.at + 8*k).Load(); uint32(word) != 0 {
+					if err := c.slot(s, bucket, word); err != nil {
 						return err
 					}
 				}
@@ -160,49 +160,49 @@ func (c *checker) buckets(t *stripe) error {
 				break
 			}
 			var ok bool
-			if s, ok = t.over(link); !ok {
+			if part, ok = s.over(link); !ok {
 				return corrupt("no overflow bucket at granule %d", link>>32)
 			}
 			if err := c.claim(uint32(link>>32), overflow); err != nil {
 				return err
 			}
 			c.overflows++
-			link = t.span.U64(s.linkAt()).Load()
+			link = s.span.U64(part.linkAt()).Load()
 		}
 	}
-	if v := uint64(c.live) | uint64(c.cleared)<<32; v != t.counts.Load() {
-		return corrupt("%d entries and %d cleared ones are there, %d and %d were counted", c.live, c.cleared, uint32(t.counts.Load()), t.counts.Load()>>32)
+	if v := uint64(c.live) | uint64(c.cleared)<<32; v != s.counts.Load() {
+		return corrupt("%d entries and %d cleared ones are there, %d and %d were counted", c.live, c.cleared, uint32(s.counts.Load()), s.counts.Load()>>32)
 	}
-	if v := uint64(c.expiring) | uint64(c.overflows)<<32; v != t.extras.Load() {
+	if v := uint64(c.expiring) | uint64(c.overflows)<<32; v != s.extras.Load() {
 		return corrupt("%d entries that expire and %d overflow buckets are there, %d and %d were counted",
-			c.expiring, c.overflows, uint32(t.extras.Load()), t.extras.Load()>>32)
+			c.expiring, c.overflows, uint32(s.extras.Load()), s.extras.Load()>>32)
 	}
 	return nil
 }
 
-func (c *checker) slot(t *stripe, bucket int, word uint64) error {
-	e, ok := t.entry(word)
+func (c *checker) slot(s *stripe, bucket int, word uint64) error {
+	e, ok := s.entry(word)
 	if !ok || e.key > MaxKey {
 		return corrupt("no entry at granule %d", uint32(word))
 	}
 	key := make([]byte, e.key)
-	t.span.LoadBytes(key, e.keyAt())
-	h := t.hash(string(key))
-	if t.bucket(h) != bucket || h>>tagShift != word>>tagShift || (word&slotExpires != 0) != (e.expires != 0) {
+	s.span.LoadBytes(key, e.keyAt())
+	h := s.hash(string(key))
+	if s.bucket(h) != bucket || h>>tagShift != word>>tagShift || (word&slotExpires != 0) != (e.expires != 0) {
 		return corrupt("the entry of %q is in a slot that is not its own", key)
 	}
-	if e.rev > t.revision.Load() {
-		return corrupt("the entry of %q has revision %d, its stripe %d", key, e.rev, t.revision.Load())
+	if e.rev > s.revision.Load() {
+		return corrupt("the entry of %q has revision %d, its stripe %d", key, e.rev, s.revision.Load())
 	}
-	if e.rev > t.dead() {
+	if e.rev > s.dead() {
 		c.live++
 	} else {
 		c.cleared++
 	}
 	if e.expires != 0 {
 		c.expiring++
-		next, lap, hand := t.word(offNext).Load(), t.word(offLap).Load(), t.word(offHand).Load()
-		if e.expires < next || e.expires < lap && uint64(bucket-t.first())/bucketSize < hand && hand < t.own() {
+		next, lap, hand := s.word(offNext).Load(), s.word(offLap).Load(), s.word(offHand).Load()
+		if e.expires < next || e.expires < lap && uint64(bucket-s.first())/bucketSize < hand && hand < s.own() {
 			return corrupt("the entry of %q expires at %d, and nobody looks for it before %d, %d", key, e.expires, next, lap)
 		}
 	}

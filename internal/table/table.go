@@ -27,7 +27,7 @@ type Config struct {
 type Table struct {
 	span    *mem.Span
 	geo     Geometry
-	mask    uint64
+	mask    uint64 // of a hash: the number of its bucket
 	shift   int    // of a bucket's number to that of its stripe
 	buckets int    // offset of the first
 	heap    uint32 // granule of the first block
@@ -39,32 +39,65 @@ type Table struct {
 	now     func() int64
 
 	stripes []stripe
-	binding *wordlock.Lock
-	event   wait.Event
+	binding *wordlock.Lock // under which keys get lock records
+	event   wait.Event     // that something has changed
 
-	heapLock        *wordlock.Lock
-	heapRow         row // of the holder of that
-	reserved, epoch *mem.U64
-	top, free       *mem.U64
-	clearedIn       [2][MaxStripes]*mem.U64
+	heapLock *wordlock.Lock
+	heapRow  row      // of the heap's redo log; the heap lock's holder fills it
+	reserved *mem.U64 // how many bytes of the file are set aside: nobody touches one behind them
+	epoch    *mem.U64 // how often everything was cleared: the store that raises it commits a Clear
+	top      *mem.U64 // granule behind the last block, and the size of that
+	free     *mem.U64 // granules in free blocks
+
+	// clearedIn are the revisions up to which entries count for nothing, in even and in odd epochs,
+	// for each stripe. A Clear writes those of the next epoch, which nobody reads yet.
+	clearedIn [2][MaxStripes]*mem.U64
 }
 
-// stripe is a part of the buckets: one writer at a time changes something in it.
+// stripe is a part of the buckets: one writer at a time changes something in it. Its words are in
+// shared memory; only the holder of its lock stores to them, and readers and watchers load some of
+// them without it.
 type stripe struct {
 	*Table
-	i    int
+	i    int // its number
 	base int // offset of its words
 	lock *wordlock.Lock
 
-	armed, clearing, unsettled, revision, counts, extras *mem.U64
-	pending                                              [2]*mem.U64
+	// How many stores of the redo log are to be done. The store that makes it more than 0 commits
+	// the row: from then on it happens, whoever dies. 0: nothing is under way.
+	armed *mem.U64
 
-	// Of the holder of the lock.
-	ctx      context.Context // for the heap's lock; nil: it does not wait for that
-	row      row
-	evicting bool   // what it takes away becomes free, and not spare
-	began    uint64 // revision when it got the lock
-	ring     bool   // it has the lock from a dead holder, which may not have told of a change
+	// Blocks that are in nobody's hands but the lock holder's: taken and in no slot yet, or out of
+	// a slot and not free yet. 0 is for entries, 1 for overflow buckets. See emptyHands for the
+	// rule that keeps blocks from being lost.
+	pending [2]*mem.U64
+
+	// The epoch for which the stripe is being cleared, 0: none. If it is the present one the clear
+	// has been committed, and the lock's holder has still to count and announce it in this stripe;
+	// if not, the one that cleared died before its commit.
+	clearing *mem.U64
+
+	// Not 0: a holder died, perhaps with the heap's lock as well, or a fault cut its row of the
+	// heap short. A row of the heap may be about pending: before it is done, by the next holder of
+	// the heap's lock, the stripe's does nothing else.
+	unsettled *mem.U64
+
+	// The number of changes so far, which is the revision of the last one. It goes up within the
+	// row of each change.
+	revision *mem.U64
+
+	// Two numbers of 32 bits each. counts: entries that count, expired ones included; those that
+	// were cleared and not reclaimed. extras: entries that expire; overflow buckets. They change
+	// within the rows, so they are exact.
+	counts, extras *mem.U64
+
+	// What follows belongs to the holder of the lock, and is in this process only.
+
+	ctx      context.Context // ends its waits for the heap's lock; noWait: it does not wait for that
+	row      row             // of the stripe's redo log
+	evicting bool            // what it takes away becomes free, and not spare
+	began    uint64          // revision when it got the lock; watchers are told if it has moved
+	ring     bool            // it has the lock from a dead holder, which may not have told of a change
 }
 
 // Init writes what is not zero in a new table, of which the first reserved bytes are set aside.
@@ -73,7 +106,8 @@ func Init(s *mem.Span, geo Geometry, reserved int64) {
 	s.U64(offTop).Store(uint64(geo.heapAt() / Granule))
 }
 
-// Reserved is how many bytes of the file are set aside, by what the table says: all that its readers look at.
+// Reserved is how many bytes of the file are set aside, by what the table says: all that its
+// readers look at.
 func Reserved(s *mem.Span, geo Geometry) int64 {
 	return int64(min(max(s.U64(offReserved).Load(), uint64(geo.heapAt())), uint64(geo.Size)))
 }

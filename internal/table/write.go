@@ -179,11 +179,11 @@ func (o *op) do(ctx context.Context, t *Table) (rev uint64, err error) {
 var errAgain = errors.New("again")
 
 func (o *op) locked(ctx context.Context) (rev uint64, err error) {
-	t := o.s
-	if err := t.acquire(ctx); err != nil {
+	s := o.s
+	if err := s.acquire(ctx); err != nil {
 		return 0, err
 	}
-	defer t.unlock()
+	defer s.unlock()
 	for o.room.piece = false; ; {
 		var p place
 		var n uint32
@@ -197,8 +197,8 @@ func (o *op) locked(ctx context.Context) (rev uint64, err error) {
 			return 0, err
 		}
 	}
-	t.bump(offSets)
-	t.tidy(&o.now)
+	s.bump(offSets)
+	s.tidy(&o.now)
 	return rev, nil
 }
 
@@ -214,9 +214,12 @@ func (o *op) try() (p place, n uint32, rev uint64, err error) {
 	if err != nil {
 		return p, 0, 0, err
 	}
-	n = granules(len(o.key), len(value))
-	rev, err = o.store(&p, n, value, format, expires)
-	return p, n, rev, err
+	e := entryHeader{
+		size: granules(len(o.key), len(value)), key: len(o.key), value: len(value),
+		format: format, expires: uint64(expires),
+	}
+	rev, err = o.store(&p, &e, value)
+	return p, e.size, rev, err
 }
 
 func (o *op) may(p *place) error {
@@ -281,103 +284,4 @@ func (o *op) number(old []byte, p *place) ([]byte, error) {
 		return nil, fmt.Errorf("%w: %d and %d are more than 64 bits hold", errs.ErrTooLarge, n, o.delta)
 	}
 	return strconv.AppendInt(o.text[:0], o.sum, 10), nil
-}
-
-// store writes a new entry and lets the slot point to it.
-func (o *op) store(p *place, n uint32, value []byte, format Format, expires int64) (rev uint64, err error) {
-	t := o.s
-	if n > t.end-t.heap {
-		return 0, fmt.Errorf("%w: an entry of %d bytes in a heap of %d", errs.ErrTooLarge, int64(n)*Granule, int64(t.end-t.heap)*Granule)
-	}
-	if p.slot == 0 && p.free == 0 && p.hops == longest {
-		return 0, fmt.Errorf("%w: its bucket has %d keys, which is no chance; delete some", errs.ErrFull, mainSlots+longest*overSlots)
-	}
-	if err := t.emptyHands(); err != nil {
-		return 0, err
-	}
-	g, err := t.spare(n)
-	if err != nil {
-		return 0, err
-	}
-	spare := g != 0
-	if !spare {
-		if g, err = t.take(n, entry, 0); err != nil {
-			return 0, err
-		}
-	}
-	var over uint32
-	if p.slot == 0 && p.free == 0 {
-		if over, err = t.take(1, overflow, 1); err != nil {
-			if e := t.emptyHands(); e != nil {
-				return 0, e
-			}
-			return 0, err
-		}
-	}
-	rev = t.revision.Load() + 1
-	b := at(g)
-	t.span.U64(b + 8).StoreOrdered(rev)
-	t.span.U64(b + 16).StoreOrdered(uint64(expires))
-	t.span.U64(b + 24).StoreOrdered(uint64(len(o.key)) | uint64(format)<<24 | uint64(len(value))<<32)
-	t.span.StoreString(b+entryHead, o.key)
-	t.span.StoreBytes(b+entryHead+pad(len(o.key)), value)
-	slot := uint64(g) | p.hash>>tagShift<<tagShift
-	if expires != 0 {
-		slot |= slotExpires
-		t.soon(uint64(expires))
-	}
-
-	r := t.begin()
-	head := p.head
-	var old *entryHeader
-	switch {
-	case p.slot != 0:
-		old = &p.e
-		r.add(p.slot, slot|p.word&slotUsed)
-	case over == 0:
-		r.add(p.free, slot)
-	default:
-		t.span.U64(at(over) + 8).StoreOrdered(0)
-		t.span.U64(at(over) + 16).StoreOrdered(slot)
-		for i := 1; i < overSlots; i++ {
-			t.span.U64(at(over) + 16 + 8*i).StoreOrdered(0)
-		}
-		if p.last == p.bucket {
-			head = uint64(over)<<32 | uint64(uint32(head))
-		} else {
-			r.add(p.last, uint64(over)<<32)
-		}
-	}
-	r.add(p.bucket, step(head))
-	t.announce(r, p.bucket)
-	e := entryHeader{rev: rev, expires: uint64(expires)}
-	t.count(r, old, &e, false, over != 0)
-	t.exchange(r, n, spare, old, over != 0)
-	r.commit()
-	_ = t.emptyHands() // the change has happened; what could not be freed is freed before the next one
-	return rev, nil
-}
-
-// exchange adds to a row what becomes of the block of n granules that the new entry took, which was a spare one or in the
-// holder's hands, and of that of the old entry: it becomes the spare one of its size, if there is none.
-func (t *stripe) exchange(r *row, n uint32, spare bool, old *entryHeader, over bool) {
-	gone := uint64(0)
-	if old != nil {
-		gone = uint64(old.at / Granule)
-		at := t.spareAt(old.size)
-		if old.size <= maxSpare && (old.size == n && spare || t.span.U64(at).Load() == 0) {
-			r.add(at, gone)
-			gone = 0
-			spare = spare && old.size != n
-		}
-	}
-	if spare {
-		r.add(t.spareAt(n), 0)
-	}
-	if t.pending[0].Load() != gone {
-		r.add(t.base+offPending, gone)
-	}
-	if over {
-		r.add(t.base+offPending+8, 0)
-	}
 }
