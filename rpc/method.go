@@ -85,7 +85,7 @@ func handle[Req, Resp any](s *Server, name string, f func(ctx context.Context, r
 			err = in.Decode(b, &req)
 		}
 		if err != nil {
-			return nil, &Error{Code: CodeInvalid, Message: fmt.Sprintf("the request does not fit method %q, which takes %s: %v", name, in.Desc.Text, strings.TrimPrefix(err.Error(), errs.ErrCorrupt.Error()+": "))}
+			return nil, &Error{Code: CodeInvalid, Message: fmt.Sprintf("the request does not fit method %q, which takes %s: %v", name, in.Desc.Text, withoutKind(err))}
 		}
 		resp, err := f(ctx, req)
 		if err != nil {
@@ -108,6 +108,12 @@ func handle[Req, Resp any](s *Server, name string, f func(ctx context.Context, r
 	}
 	s.methods[name] = m
 	return nil
+}
+
+// withoutKind is the text of an error of decoding: it is the caller's mistake, not this side's memory that is corrupt.
+func withoutKind(err error) string {
+	text := strings.TrimPrefix(err.Error(), errs.ErrCorrupt.Error()+": ")
+	return strings.TrimPrefix(text, errs.ErrIncompatible.Error()+": ")
 }
 
 // run calls the function; a panic becomes an error.

@@ -240,7 +240,7 @@ func TestTyped(t *testing.T) {
 			t.Errorf("%s: %v, %v", key, got, err)
 		}
 		_, err := Get[[]int](s, key)
-		is(t, err, shiplap.ErrCorrupt)
+		is(t, err, shiplap.ErrIncompatible)
 	}
 	if b, _ := s.Get("json"); string(b) != `{"X":1,"Y":2,"Name":"p"}` {
 		t.Errorf("%s", b)

@@ -65,7 +65,7 @@ func (c *Coder[T]) Append(dst []byte, v T) ([]byte, error) {
 		return append(dst, mem.AsBytes(&v)...), nil
 	}
 	if c.Desc.Codec != schema.Raw {
-		return c.Desc.Codec.Append(dst, v)
+		return c.Desc.Codec.Append(dst, &v)
 	}
 	b, _ := c.Bytes(&v)
 	return append(dst, b...), nil
@@ -78,7 +78,7 @@ func (c *Coder[T]) Many(vs []T) ([][]byte, error) {
 		b, ok := c.Bytes(&vs[i])
 		if !ok {
 			var err error
-			if b, err = c.Desc.Codec.Append(nil, vs[i]); err != nil {
+			if b, err = c.Desc.Codec.Append(nil, &vs[i]); err != nil {
 				return nil, fmt.Errorf("element %d: %w", i, err)
 			}
 		}

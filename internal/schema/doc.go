@@ -66,6 +66,14 @@
 //	quoted = '"' printable characters, \" and \\ '"'
 //
 // CBOR is written in the core deterministic encoding of RFC 8949 and read with limits: 512 levels,
-// 2²⁰ elements in a list, 2²⁰ pairs in a map, no key twice. Maps inside "any" have text keys.
+// 2²⁰ elements in a list, 2²⁰ pairs in a map, no key twice; names of fields are compared byte by byte.
 // Text that is not UTF-8 goes through CBOR unchanged; other languages may refuse it.
+//
+// # What goes in comes out
+//
+// A value is refused when it is encoded if no reader could decode it (see guard): a year beyond 9999, a map that
+// contains itself, two keys that are written alike. Inside any, what a reader gets is the same with both codecs,
+// and the same whoever wrote it: int64, or big.Int beyond; float64; string; []any; map[string]any. CBOR has also
+// []byte, time.Time, and map[any]any for maps with a key that is no text. The latter come back instead of
+// being refused because other languages have such maps, and structs with numbered fields are some.
 package schema

@@ -15,7 +15,8 @@ type visibleField struct {
 	key    string // as spelled in a shape
 	goName string
 	typ    reflect.Type
-	quoted bool // JSON's option "string"
+	index  []int // as for reflect.Value.FieldByIndex
+	quoted bool  // JSON's option "string"
 	tagged bool
 	depth  int
 }
@@ -28,7 +29,7 @@ func visibleFields(t reflect.Type, c Codec) (fields []visibleField, array bool, 
 		_, opts, _ := strings.Cut(f.Tag.Get("cbor"), ",")
 		array = slices.Contains(strings.Split(opts, ","), "toarray")
 	}
-	all, err := collect(t, c, 0, nil)
+	all, err := collect(t, c, nil, nil)
 	if err != nil {
 		return nil, false, err
 	}
@@ -59,7 +60,8 @@ func dominant(all []visibleField, f visibleField) bool {
 	return same == 1
 }
 
-func collect(t reflect.Type, c Codec, depth int, outer []reflect.Type) ([]visibleField, error) {
+// collect lists the fields of t and of what it embeds; at leads to t from the outermost struct.
+func collect(t reflect.Type, c Codec, at []int, outer []reflect.Type) ([]visibleField, error) {
 	if slices.Contains(outer, t) {
 		return nil, nil
 	}
@@ -67,6 +69,7 @@ func collect(t reflect.Type, c Codec, depth int, outer []reflect.Type) ([]visibl
 	var fields []visibleField
 	for i := range t.NumField() {
 		f := t.Field(i)
+		index := append(slices.Clip(at), i)
 		base := f.Type
 		if f.Anonymous && base.Kind() == reflect.Pointer {
 			base = base.Elem()
@@ -84,7 +87,7 @@ func collect(t reflect.Type, c Codec, depth int, outer []reflect.Type) ([]visibl
 			name = ""
 		}
 		if embedded && name == "" {
-			inner, err := collect(base, c, depth+1, outer)
+			inner, err := collect(base, c, index, outer)
 			if err != nil {
 				return nil, err
 			}
@@ -94,7 +97,7 @@ func collect(t reflect.Type, c Codec, depth int, outer []reflect.Type) ([]visibl
 		if !f.IsExported() {
 			continue
 		}
-		v := visibleField{goName: f.Name, typ: f.Type, depth: depth}
+		v := visibleField{goName: f.Name, typ: f.Type, index: index, depth: len(at)}
 		v.tagged = name != "" || c == CBOR && tag != ""
 		if err := v.spell(name, strings.Split(opts, ","), c); err != nil {
 			return nil, err
