@@ -121,7 +121,7 @@ var byName = map[string]bool{"internal/object": true, ".": true}
 // A call of Remove with two arguments, on anything but a package, is one by name; Object.Remove has none.
 func checkRemovals(f file) (bad []string) {
 	dir := filepath.ToSlash(filepath.Dir(f.path))
-	if layer, known := lookup(layerOf, dir); f.test || byName[dir] || known && layer == top {
+	if f.test || byName[dir] || !inLibrary(dir) {
 		return nil
 	}
 	packages := map[string]bool{}

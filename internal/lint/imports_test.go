@@ -31,38 +31,6 @@ var restricted = map[string]map[string]string{
 	},
 }
 
-// layers lists the packages from low to high. A package imports only what stands in its own line
-// or below.
-var layers = [][]string{
-	{"internal/errs"},
-	{"internal/mem", "internal/futex", "internal/room"},
-	{"internal/schema", "internal/segment"},
-	{"internal/npy", "internal/coder", "internal/ring", "internal/feed", "internal/table", "internal/wordlock", "internal/wait"},
-	{"internal/member"},
-	{"internal/object", "internal/holders"},
-	{"internal/robust", "internal/rwlock", "internal/barrier"},
-	{"."},
-	{"shm", "sysv", "fifo", "pymp", "logfile"},
-	{"lock"},
-	{"queue", "pipe", "shared"},
-	{"channel", "rpc", "store", "topic"},
-	{"proc"},
-	{"internal/bench", "internal/explore", "internal/hangtest", "internal/killtest", "internal/layouttest", "internal/leaktest", "internal/lint", "internal/peertest", "internal/pythontest", "internal/racetest", "bench", "cmd", "examples"},
-}
-
-// The last line is not part of the library: it may import more, and the library must not import it.
-var layerOf = func() map[string]int {
-	m := make(map[string]int)
-	for i, line := range layers {
-		for _, p := range line {
-			m[p] = i
-		}
-	}
-	return m
-}()
-
-var top = len(layers) - 1
-
 // light lists the modules that users of the library get.
 var light = []string{
 	module,
@@ -81,24 +49,8 @@ func checkRestricted(p pkg) (bad []string) {
 	return bad
 }
 
-func checkLayer(p pkg) (bad []string) {
-	own, ok := lookup(layerOf, p.path)
-	if !ok {
-		return []string{fmt.Sprintf("%s stands in no layer: put it into the table", p.path)}
-	}
-	for _, imp := range p.imports {
-		if !ours(imp) {
-			continue
-		}
-		if other, ok := lookup(layerOf, relative(imp)); ok && other > own {
-			bad = append(bad, fmt.Sprintf("%s imports %s, which is above it", p.path, relative(imp)))
-		}
-	}
-	return bad
-}
-
 func checkLight(p pkg) (bad []string) {
-	if l, _ := lookup(layerOf, p.path); l == top {
+	if !inLibrary(p.path) {
 		return nil
 	}
 	for _, imp := range p.imports { // of files for other platforms, too
@@ -159,8 +111,14 @@ func TestPackageRules(t *testing.T) {
 		{"unix", pkg{path: "pipe", name: "x", doc: doc, imports: []string{"golang.org/x/sys/unix"}}, "restricted"},
 		{"up", pkg{path: "internal/ring", name: "x", doc: doc, imports: []string{module + "/internal/object"}}, "layer"},
 		{"up to the root", pkg{path: "internal/object", name: "x", doc: doc, imports: []string{module}}, "layer"},
+		{"beside", pkg{path: "internal/ring", name: "x", doc: doc, imports: []string{module + "/internal/table"}}, "layer"},
+		{"beside, from below", pkg{path: "internal/ring/sub", name: "x", doc: doc,
+			imports: []string{module + "/internal/table/sub"}}, "layer"},
+		{"own folder", pkg{path: "internal/ring", name: "x", doc: doc, imports: []string{module + "/internal/ring/sub"}}, ""},
 		{"machinery", pkg{path: "queue", name: "x", doc: doc, imports: []string{module + "/internal/killtest/sub"}}, "layer"},
 		{"unknown", pkg{path: "kitchen", name: "x", doc: doc}, "layer"},
+		{"unknown inside", pkg{path: "internal/kitchen", name: "x", doc: doc}, "layer"},
+		{"of unknown", pkg{path: "queue", name: "x", doc: doc, imports: []string{module + "/internal/kitchen"}}, "layer"},
 		{"heavy", pkg{path: "queue", name: "x", doc: doc, deps: []dep{{"github.com/spf13/cobra", "github.com/spf13/cobra"}}}, "light"},
 		{"heavy elsewhere", pkg{path: "queue", name: "x", doc: doc, imports: []string{"golang.org/x/system"}}, "light"},
 		{"heavy command", pkg{path: "cmd/shiplap", name: "main", doc: "Shiplap", imports: []string{"github.com/spf13/cobra"}}, ""},
