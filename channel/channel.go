@@ -146,7 +146,7 @@ func (c *Channel[T]) encoded(v T, send func([]byte) error) error {
 	return send(b)
 }
 
-// Receive receives the next message, waiting for one: see Raw.Receive. One that cannot be decoded is an error, and is gone.
+// Receive receives the next message, waiting for one: see Raw.Receive. Of one that cannot be decoded the error is an *UndecodableError.
 // The handle must not have handlers.
 func (c *Channel[T]) Receive(ctx context.Context) (T, error) {
 	return c.decoded(func(dst []byte) ([]byte, error) { return c.raw.Receive(ctx, dst) })
@@ -163,18 +163,15 @@ func (c *Channel[T]) decoded(receive func([]byte) ([]byte, error)) (v T, err err
 		return v, err
 	}
 	*buf = b
-	if err := c.c.Decode(b, &v); err != nil {
-		return v, &undecodable{fmt.Errorf("channel %q: %w", c.raw.Name(), err)}
-	}
-	return v, nil
+	return v, c.c.DecodeFrom("channel", c.raw.Name(), b, &v)
 }
 
-// undecodable is an error of one message, after which others follow.
-type undecodable struct{ error }
+// UndecodableError is about a message that is no T: shiplap.ErrIncompatible if it is well-formed, else shiplap.ErrCorrupt. Body
+// is a copy of it. The messages behind it can be received.
+type UndecodableError = coder.UndecodableError
 
-func (e *undecodable) Unwrap() error { return e.error }
-
-// All yields messages until all who had the other side open closed it, or until an error, which comes last.
+// All yields messages until all who had the other side open closed it, or until an error, which comes last. An
+// *UndecodableError does not end it.
 func (c *Channel[T]) All(ctx context.Context) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		for {
@@ -182,7 +179,8 @@ func (c *Channel[T]) All(ctx context.Context) iter.Seq2[T, error] {
 			if err == io.EOF {
 				return
 			}
-			if !yield(v, err) || err != nil {
+			var bad *UndecodableError
+			if !yield(v, err) || err != nil && !errors.As(err, &bad) {
 				return
 			}
 		}

@@ -146,13 +146,13 @@ func (c *Channel[T]) work() {
 			break
 		}
 		v, err := c.decoded(func(dst []byte) ([]byte, error) { return c.raw.receive(ctx, dst) })
-		switch bad := (*undecodable)(nil); {
+		switch bad := (*UndecodableError)(nil); {
 		case err == nil:
 			c.dispatch(ctx, v)
 		case ctx.Err() != nil: // it was told to stop
 		case errors.As(err, &bad):
 			c.raw.drop()
-			c.logger().Warn("a message was dropped that cannot be decoded", "error", bad.error)
+			c.logger().Warn("a message was dropped that cannot be decoded", "error", bad)
 		default:
 			c.ended(ctx, err)
 		}

@@ -125,22 +125,12 @@ func (c *Consumer[T]) TryGet() (v T, err error) {
 }
 
 func (c *Consumer[T]) decode(v *T) error {
-	if err := c.c.Decode(c.buf, v); err != nil {
-		return fmt.Errorf("queue %q: %w", c.raw.q.Name(), err)
-	}
-	return nil
+	return c.c.DecodeFrom("queue", c.raw.q.Name(), c.buf, v)
 }
 
 // GetMany takes up to most elements, at least one, waiting for the first.
 func (c *Consumer[T]) GetMany(ctx context.Context, most int) (vs []T, err error) {
-	_, err = c.raw.GetMany(ctx, most, func(b []byte) error {
-		var v T
-		if err := c.c.DecodeShared(b, &v); err != nil {
-			return err
-		}
-		vs = append(vs, v)
-		return nil
-	})
+	_, err = c.raw.GetMany(ctx, most, collect(&c.c, c.raw.q.Name(), &vs))
 	return vs, err
 }
 

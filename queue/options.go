@@ -44,6 +44,9 @@ type Options struct {
 	// shiplap.ErrTooLarge, before memory is taken for it; it stays in the queue, for others, or for GetMany and Peek, which do
 	// not copy.
 	MaxReceive int
+	// Undecodable gets the deliveries that Deliveries of this handle cannot decode, and settles them: with Ack once
+	// the bytes are safe elsewhere, or with Nack.
+	Undecodable func(*UndecodableDelivery)
 	// Wait is how this handle waits, if not as its domain does.
 	Wait shiplap.WaitMode
 }

@@ -19,9 +19,18 @@ var bytesType = reflect.TypeFor[[]byte]()
 
 // Queue is an open queue of elements of type T. All methods may be called concurrently.
 type Queue[T any] struct {
-	raw  *Raw
-	c    coder.Coder[T]
-	bufs sync.Pool // of *[]byte
+	raw         *Raw
+	c           coder.Coder[T]
+	bufs        sync.Pool // of *[]byte
+	undecodable func(*UndecodableDelivery)
+}
+
+func typed[T any](raw *Raw, c coder.Coder[T], opt *Options) *Queue[T] {
+	q := &Queue[T]{raw: raw, c: c}
+	if opt != nil {
+		q.undecodable = opt.Undecodable
+	}
+	return q
 }
 
 func coderOf[T any](opt *Options) (coder.Coder[T], error) {
@@ -42,7 +51,7 @@ func Create[T any](d *shiplap.Domain, name string, opt *Options) (*Queue[T], err
 	if err != nil {
 		return nil, err
 	}
-	return &Queue[T]{raw: raw, c: c}, nil
+	return typed(raw, c, opt), nil
 }
 
 // Open opens a queue; shiplap.ErrIncompatible when its elements are not T's, byte for byte.
@@ -59,7 +68,7 @@ func Open[T any](d *shiplap.Domain, name string, opt *Options) (*Queue[T], error
 		raw.Close()
 		return nil, fmt.Errorf("open queue %q: %w", name, err)
 	}
-	return &Queue[T]{raw: raw, c: c}, nil
+	return typed(raw, c, opt), nil
 }
 
 // OpenOrCreate opens the queue, or makes it if it does not exist.
@@ -136,8 +145,8 @@ func (q *Queue[T]) PutMany(ctx context.Context, vs []T) (n int, err error) {
 	return q.raw.PutMany(ctx, msgs)
 }
 
-// Get takes the next element, waiting for one: see Raw.Get. An element that cannot be decoded is an
-// error, and is gone.
+// Get takes the next element, waiting for one: see Raw.Get. What cannot be decoded is taken, too; the
+// error is an *UndecodableError, which has the bytes.
 func (q *Queue[T]) Get(ctx context.Context) (v T, err error) {
 	err = q.GetInto(ctx, &v)
 	return v, err
@@ -170,26 +179,17 @@ func (q *Queue[T]) decoded(v *T, get func([]byte) ([]byte, error)) error {
 		return err
 	}
 	*buf = b
-	if err := q.c.Decode(b, v); err != nil {
-		return fmt.Errorf("queue %q: %w", q.raw.Name(), err)
-	}
-	return nil
+	return q.c.DecodeFrom("queue", q.raw.Name(), b, v)
 }
 
-// GetMany takes up to most elements, at least one, waiting for the first.
+// GetMany takes up to most elements, at least one, waiting for the first. What cannot be decoded ends the batch: see Get.
 func (q *Queue[T]) GetMany(ctx context.Context, most int) (vs []T, err error) {
-	_, err = q.raw.GetMany(ctx, most, func(b []byte) error {
-		var v T
-		if err := q.c.DecodeShared(b, &v); err != nil {
-			return err
-		}
-		vs = append(vs, v)
-		return nil
-	})
+	_, err = q.raw.GetMany(ctx, most, collect(&q.c, q.raw.Name(), &vs))
 	return vs, err
 }
 
-// All yields elements until the queue is closed and drained, or until an error, which comes last.
+// All yields elements until the queue is closed and drained, or until an error, which comes last. An
+// *UndecodableError does not end it.
 func (q *Queue[T]) All(ctx context.Context) iter.Seq2[T, error] {
 	return untilClosed(func() (T, error) { return q.Get(ctx) })
 }
@@ -201,8 +201,8 @@ type Delivery[T any] struct {
 	Value T
 }
 
-// Receive hands out the next element: see Raw.Receive. One that cannot be decoded is an error; it
-// is acknowledged, for it would never decode.
+// Receive hands out the next element: see Raw.Receive. Of what cannot be decoded the error is an
+// *UndecodableDelivery, which has to be settled as others are.
 func (q *Queue[T]) Receive(ctx context.Context) (*Delivery[T], error) {
 	return q.delivery(q.raw.Receive(ctx))
 }
@@ -217,14 +217,25 @@ func (q *Queue[T]) delivery(d *RawDelivery, err error) (*Delivery[T], error) {
 		return nil, err
 	}
 	t := &Delivery[T]{RawDelivery: d}
-	if err := q.c.Decode(d.Body, &t.Value); err != nil {
-		return nil, errors.Join(fmt.Errorf("queue %q: %w", q.raw.Name(), err), d.Ack())
+	var bad *UndecodableError
+	if errors.As(q.c.DecodeFrom("queue", q.raw.Name(), d.Body, &t.Value), &bad) {
+		return nil, &UndecodableDelivery{d, bad}
 	}
 	return t, nil
 }
 
 // Deliveries yields deliveries until the queue is closed and everything acknowledged, or until an error,
-// which comes last.
+// which comes last. What cannot be decoded goes to Options.Undecodable instead; without that it is logged and held until
+// this handle is closed.
 func (q *Queue[T]) Deliveries(ctx context.Context) iter.Seq2[*Delivery[T], error] {
-	return untilClosed(func() (*Delivery[T], error) { return q.Receive(ctx) })
+	return untilClosed(func() (*Delivery[T], error) {
+		for {
+			d, err := q.Receive(ctx)
+			var bad *UndecodableDelivery
+			if !errors.As(err, &bad) {
+				return d, err
+			}
+			q.setAside(bad)
+		}
+	})
 }

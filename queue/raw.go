@@ -246,7 +246,7 @@ func untilClosed[T any](get func() (T, error)) iter.Seq2[T, error] {
 			if errors.Is(err, errs.ErrClosed) {
 				return
 			}
-			if !yield(v, err) || err != nil {
+			if !yield(v, err) || err != nil && !isUndecodable(err) {
 				return
 			}
 		}

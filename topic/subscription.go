@@ -3,11 +3,11 @@ package topic
 import (
 	"context"
 	"errors"
-	"fmt"
 	"iter"
 	"log/slog"
 	"runtime/debug"
 
+	"github.com/shiplap-ipc/shiplap/internal/coder"
 	"github.com/shiplap-ipc/shiplap/internal/errs"
 	"github.com/shiplap-ipc/shiplap/internal/feed"
 	"github.com/shiplap-ipc/shiplap/internal/mem"
@@ -143,7 +143,7 @@ func all[T any](receive func() (T, error)) iter.Seq2[T, error] {
 			if errors.Is(err, errs.ErrClosed) {
 				return
 			}
-			if !yield(v, err) || err != nil && !lagged(err) {
+			if !yield(v, err) || err != nil && !lagged(err) && !undecodable(err) {
 				return
 			}
 		}
@@ -163,12 +163,21 @@ func onMessage[T any](name string, msgs iter.Seq2[T, error], f func(T)) error {
 			slog.Warn("a subscriber was too slow", "topic", name, "err", err)
 			continue
 		}
+		if undecodable(err) {
+			slog.Warn("a message was dropped that cannot be decoded", "topic", name, "err", err)
+			continue
+		}
 		if err != nil {
 			return err
 		}
 		call(name, f, v)
 	}
 	return nil
+}
+
+func undecodable(err error) bool {
+	var e *coder.UndecodableError
+	return errors.As(err, &e)
 }
 
 func call[T any](name string, f func(T), v T) {
@@ -217,7 +226,11 @@ func (s *Subscription[T]) Stats() (Stats, error) { return s.raw.Stats() }
 // Lag is as RawSubscription.Lag.
 func (s *Subscription[T]) Lag() (messages, bytes uint64, err error) { return s.raw.Lag() }
 
-// Receive waits for the next message: see RawSubscription.Receive. One that cannot be decoded is an error, and is gone.
+// UndecodableError is about a message that is no T: shiplap.ErrIncompatible if it is well-formed, else shiplap.ErrCorrupt. Body
+// is a copy of it. The messages behind it can be received.
+type UndecodableError = coder.UndecodableError
+
+// Receive waits for the next message: see RawSubscription.Receive. Of one that cannot be decoded the error is an *UndecodableError.
 func (s *Subscription[T]) Receive(ctx context.Context) (v T, err error) {
 	err = s.ReceiveInto(ctx, &v)
 	return v, err
@@ -245,13 +258,10 @@ func (s *Subscription[T]) TryReceive() (v T, err error) {
 }
 
 func (s *Subscription[T]) decode(v *T) error {
-	if err := s.t.c.Decode(s.buf, v); err != nil {
-		return fmt.Errorf("topic %q: %w", s.t.Name(), err)
-	}
-	return nil
+	return s.t.c.DecodeFrom("topic", s.t.Name(), s.buf, v)
 }
 
-// All yields messages: see RawSubscription.All.
+// All yields messages: see RawSubscription.All. An *UndecodableError does not end it.
 func (s *Subscription[T]) All(ctx context.Context) iter.Seq2[T, error] {
 	return all(func() (T, error) { return s.Receive(ctx) })
 }

@@ -114,10 +114,11 @@ func (c *Coder[T]) Decode(b []byte, v *T) error {
 	return nil
 }
 
-// DecodeShared is Decode from bytes that others may change meanwhile.
-func (c *Coder[T]) DecodeShared(b []byte, v *T) error {
-	if !c.Desc.Fixed && c.Desc.Codec != schema.Raw {
-		b = bytes.Clone(b) // a decoder reads its input more than once
+// Own is what Decode can read of bytes that others may change meanwhile: a copy, where a decoder reads its
+// input more than once.
+func (c *Coder[T]) Own(b []byte) []byte {
+	if c.Desc.Fixed || c.Desc.Codec == schema.Raw {
+		return b
 	}
-	return c.Decode(b, v)
+	return bytes.Clone(b)
 }
