@@ -14,7 +14,7 @@ func TestEveryOperationHasAScenario(t *testing.T) {
 		into  = "it is Get with memory of the caller's"
 	)
 	killtest.CheckCovered(t, ".", map[string]string{
-		"queue.*.Stats": looks, "queue.*.String": looks, "queue.Stats.String": looks,
+		"queue.*.Stats": looks, "queue.*.String": looks, "queue.UndecodableDelivery.Error": looks, "queue.UndecodableDelivery.Unwrap": looks, "queue.Stats.String": looks,
 		"queue.Raw.Name": looks, "queue.Raw.Type": looks, "queue.Raw.Ack": looks, "queue.Raw.MaxMessage": looks,
 		"queue.*.All": loops, "queue.*.Deliveries": loops,
 		"queue.Queue.*": typed, "queue.Producer.*": typed, "queue.Consumer.*": typed,
