@@ -68,7 +68,7 @@ func init() {
 	})
 	addVigil("cond", vigil{ // nobody signals
 		create: createCondition,
-		hold:   holds(openCondition, func(c *condition) error { return c.c.Signal() }),
+		hold:   holds(openCondition, (*condition).signalLocked),
 		open: waits(openCondition, func(ctx context.Context, c *condition) error {
 			if err := c.m.Lock(ctx); err != nil {
 				return err
@@ -88,6 +88,15 @@ func init() {
 		create: makes(lock.CreateEvent, nil), hold: holds(lock.OpenEvent, (*lock.Event).Set), ends: quiet(),
 		open: waits(lock.OpenEvent, func(ctx context.Context, e *lock.Event) error { return e.Wait(ctx) }),
 	})
+}
+
+// signalLocked signals with the mutex in hand. Without it, the signal may come between a waiter's look at its condition and
+// its Wait, which does not count it.
+func (c *condition) signalLocked() error {
+	if err := c.m.Lock(context.Background()); err != nil && !errors.Is(err, shiplap.ErrOwnerDied) {
+		return err
+	}
+	return errors.Join(c.c.Signal(), c.m.Unlock())
 }
 
 // condTurn takes the mutex, waits for a signal or gives one, and gives the mutex back.
