@@ -20,7 +20,7 @@ import (
 
 func newArrayLoadCmd(at *place) *cobra.Command {
 	var opt shared.ArrayOptions
-	var name string
+	var name, typ string
 	var replace bool
 	cmd := &cobra.Command{
 		Use:   "load FILE.npy",
@@ -28,9 +28,13 @@ func newArrayLoadCmd(at *place) *cobra.Command {
 		Long: `Make an array of what numpy.save wrote; "-" is standard input. The array is called as the file is, without .npy, if there is no --name.
 Type and shape are the file's: numbers, bool and records of them, little-endian. What was saved in Fortran order is brought into C order.
 
-With --replace the array may be there already, of this type and shape: a plain one is overwritten under its lock, one with frames gets this as its
+NumPy has no arrays as elements, only more dimensions, and does not say how a record is aligned. --type names the elements as a program has them,
+for example [3]<f4: the file's type and shape have to amount to the same bytes.
+
+With --replace the array may be there already, of a type and shape that amount to the same bytes: a plain one is overwritten under its lock, one with frames gets this as its
 next. Without, the array has its name, and zeros, a moment before it has its content.`,
 		Example: `  shiplap array load image.npy
+  shiplap array load points.npy --type '[3]<f4'
   shiplap array load - --name image --replace < image.npy`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -48,6 +52,11 @@ next. Without, the array has its name, and zeros, a moment before it has its con
 				if err != nil {
 					return err
 				}
+				if typ != "" {
+					if err := retype(h, typ); err != nil {
+						return inputError{fmt.Errorf("%s: %w", file, err)}
+					}
+				}
 				d, err := at.join()
 				if err != nil {
 					return err
@@ -63,6 +72,7 @@ next. Without, the array has its name, and zeros, a moment before it has its con
 	}
 	f := cmd.Flags()
 	f.StringVar(&name, "name", "", "`name` of the array")
+	f.StringVar(&typ, "type", "", "make an array of this `type`, if it has the same bytes")
 	f.IntVar(&opt.Frames, "frames", 1, "make an array of `N` frames, and publish this as its first")
 	f.StringVar(&opt.Label, "label", "", "`text` for people, shown by ls and stat")
 	f.BoolVar(&opt.Unlocked, "unlocked", false, "make it without a lock for its users")
@@ -74,9 +84,11 @@ func openForLoad(d *shiplap.Domain, name string, h *npy.Header, opt *shared.Arra
 	for {
 		if replace {
 			a, err := shared.OpenRawArray(d, name)
-			if err == nil && (a.Type() != h.Descriptor() || !slices.Equal(a.Shape(), h.Shape)) {
-				a.Close()
-				return nil, fmt.Errorf("%w: %s; the file has %s of %s", shiplap.ErrIncompatible, a, h.Descriptor(), shapeText(h.Shape))
+			if err == nil {
+				if err := fits(a, h); err != nil {
+					a.Close()
+					return nil, err
+				}
 			}
 			if !errors.Is(err, shiplap.ErrNotExist) {
 				return a, err
@@ -87,6 +99,39 @@ func openForLoad(d *shiplap.Domain, name string, h *npy.Header, opt *shared.Arra
 			return a, err
 		}
 	}
+}
+
+// fits returns an error if an array is of other bytes than a file.
+func fits(a *shared.RawArray, h *npy.Header) error {
+	l, err := layoutOf(a.Type())
+	if err != nil {
+		return err
+	}
+	if have := (&npy.Header{Layout: l, Shape: a.Shape()}); !have.Alike(h) {
+		return fmt.Errorf("%w: %s; the file has %s of %s", shiplap.ErrIncompatible, a, h.Descriptor(), shapeText(h.Shape))
+	}
+	return nil
+}
+
+// retype gives the elements of a file the type that a program has for them.
+func retype(h *npy.Header, typ string) error {
+	_, l, err := parseType(typ)
+	if err != nil {
+		return err
+	}
+	inner := 0
+	for e := l; e.Elem != nil; e = e.Elem {
+		inner++
+	}
+	as := &npy.Header{Layout: l}
+	if flat := h.Flat(); len(flat) > inner {
+		as.Shape = flat[:len(flat)-inner]
+	}
+	if len(as.Shape) == 0 || !as.Alike(h) {
+		return fmt.Errorf("%w: it has %s of %s, which is no array of %s", shiplap.ErrIncompatible, h.Descriptor(), shapeText(h.Shape), l)
+	}
+	h.Layout, h.Shape = as.Layout, as.Shape
+	return nil
 }
 
 func storeArray(cmd *cobra.Command, a *shared.RawArray, b []byte) error {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -18,6 +19,7 @@ import (
 type wording struct {
 	desc   schema.Descriptor
 	layout *schema.Layout // of fixed layouts
+	shape  *shape         // of CBOR and JSON
 }
 
 // wordingOf is how messages of a type are read and written; raw takes any as bytes.
@@ -29,6 +31,9 @@ func wordingOf(typ string, raw bool) (*wording, error) {
 	w := &wording{desc: d}
 	if err == nil && d.Fixed {
 		w.layout, err = d.Layout()
+	}
+	if _, spelling, ok := strings.Cut(d.Text, ":"); ok && err == nil && !d.Fixed {
+		w.shape = shapeOf(spelling)
 	}
 	return w, err
 }
@@ -52,8 +57,7 @@ func (w *wording) appendText(dst, msg []byte) ([]byte, error) {
 		}
 		return appendJSON(dst, w.layout, msg), nil
 	case schema.CBOR:
-		b, err := cborToJSON(msg)
-		return append(dst, b...), err
+		return w.shape.cborToJSON(dst, msg)
 	case schema.JSON:
 		b := bytes.NewBuffer(dst)
 		err := json.Compact(b, msg)
@@ -92,23 +96,27 @@ func (w *wording) parse(text []byte) ([]byte, error) {
 }
 
 func (w *wording) encode(text []byte) ([]byte, error) {
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.UseNumber()
-	var v any
-	err := d.Decode(&v)
-	if err == nil {
-		if _, e := d.Token(); e != io.EOF {
-			err = fmt.Errorf("something stands behind the value")
-		}
-	}
+	v, err := decodeText(text)
 	if err != nil {
 		return nil, usagef("%.60q is no JSON, and messages are %s: %w", text, w.desc.Text, err)
 	}
-	_, spelling, _ := strings.Cut(w.desc.Text, ":")
-	if v, err = shapeOf(spelling).value(v, w.desc.Codec == schema.CBOR); err != nil {
+	if v, err = w.shape.value(v, w.desc.Codec == schema.CBOR); err != nil {
 		return nil, usagef("%.60q does not fit, messages are %s: %w", text, w.desc.Text, err)
 	}
 	return w.desc.Codec.Append(nil, v)
+}
+
+// decodeText is a value of JSON, its numbers as they stand there.
+func decodeText(text []byte) (v any, err error) {
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.UseNumber()
+	if err = d.Decode(&v); err != nil {
+		return nil, err
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return nil, errors.New("something stands behind the value")
+	}
+	return v, nil
 }
 
 // eachLines hands over lines in batches, as they come, without their newlines; number counts the lines before;

@@ -4,15 +4,12 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"math"
-	"math/big"
 	"strconv"
 	"strings"
 	"time"
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/shiplap-ipc/shiplap/internal/schema"
 	"github.com/shiplap-ipc/shiplap/store"
 )
 
@@ -67,41 +64,6 @@ func textOf(e *store.Entry) ([]byte, error) {
 		return e.Value, nil
 	}
 	return cborToJSON(e.Value)
-}
-
-// cborToJSON writes CBOR as JSON; bytes become base64, times RFC 3339, and what JSON has no number for "NaN", "Infinity" and "-Infinity".
-func cborToJSON(b []byte) ([]byte, error) {
-	var v any
-	if err := schema.CBOR.Decode(b, &v); err != nil {
-		return nil, err
-	}
-	return schema.JSON.Append(nil, forJSON(v))
-}
-
-// forJSON replaces what the encoder of JSON does not know.
-func forJSON(v any) any {
-	switch v := v.(type) {
-	case big.Int:
-		return &v
-	case float64:
-		switch {
-		case math.IsNaN(v):
-			return "NaN"
-		case math.IsInf(v, 1):
-			return "Infinity"
-		case math.IsInf(v, -1):
-			return "-Infinity"
-		}
-	case []any:
-		for i := range v {
-			v[i] = forJSON(v[i])
-		}
-	case map[string]any:
-		for k := range v {
-			v[k] = forJSON(v[k])
-		}
-	}
-	return v
 }
 
 // inQuotes is text as it is, or in quotes where that would be hard to read.

@@ -70,7 +70,8 @@ type listener struct {
 	count     int
 	name      string // of what it listens to, for errors
 	w, err    io.Writer
-	n         int // messages written
+	n         int // messages received
+	unshown   int // of these, what could not be written
 	missed    uint64
 	buf       []byte
 	msg       []byte
@@ -105,9 +106,21 @@ func (l *listener) listen(ctx context.Context, from source) error {
 		if e := l.flush(); e != nil {
 			return e
 		}
-		return l.ended(ctx, err)
+		return errors.Join(l.ended(ctx, err), l.whole())
 	}
-	return l.flush()
+	if err := l.flush(); err != nil {
+		return err
+	}
+	return l.whole()
+}
+
+// whole reports whether everything was shown that came.
+func (l *listener) whole() error {
+	if l.unshown == 0 {
+		return nil
+	}
+	return exitError{fmt.Errorf("%s: %s of %s could not be shown", l.name, grouped(l.unshown), counted(l.n, "message")), exitFailure,
+		"--raw writes messages as they are"}
 }
 
 // next takes one message, one that is there or, after all before are written, one that is waited for.
@@ -148,6 +161,7 @@ func (l *listener) add() {
 	buf, err := form(l.buf, l.msg)
 	if err != nil {
 		fmt.Fprintf(l.err, "shiplap: %s: message %d, of %d bytes, is none of the type %s: %v\n", l.name, l.n, len(l.msg), l.desc.Text, err)
+		l.unshown++
 		return
 	}
 	if l.buf = buf; !l.raw {

@@ -47,3 +47,37 @@ func TestListenInterrupted(t *testing.T) {
 		t.Errorf("it wrote %q and left %q", out.String(), from.left)
 	}
 }
+
+// closedSource has messages, and then no more.
+type closedSource struct{ left []string }
+
+func (s *closedSource) TryReceive(dst []byte) ([]byte, error) {
+	if len(s.left) == 0 {
+		return dst, shiplap.ErrClosed
+	}
+	msg := s.left[0]
+	s.left = s.left[1:]
+	return append(dst, msg...), nil
+}
+
+func (s *closedSource) Receive(_ context.Context, dst []byte) ([]byte, error) { return s.TryReceive(dst) }
+
+// A message that could not be shown is no success, however it ended.
+func TestListenUnshown(t *testing.T) {
+	w, err := wordingOf("cbor:map[i64]str", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, count := range []int{0, 3} {
+		from := &closedSource{[]string{"\xa1\x01\x61a", "\x61a", "\xa1\x02\x61b"}}
+		var out, told bytes.Buffer
+		l := &listener{wording: w, w: &out, err: &told, count: count}
+		err := l.listen(t.Context(), from)
+		if e, ok := errors.AsType[exitError](err); !ok || e.code != exitFailure {
+			t.Errorf("it ended with %v", err)
+		}
+		if out.String() != "{\"1\":\"a\"}\n{\"2\":\"b\"}\n" || !bytes.Contains(told.Bytes(), []byte("message 2, of 2 bytes")) {
+			t.Errorf("it wrote %q and told %q", out.String(), told.String())
+		}
+	}
+}

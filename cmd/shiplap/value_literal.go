@@ -259,6 +259,12 @@ func setRecord(l *schema.Layout, b []byte, v any, path string, wrong func(string
 	return nil
 }
 
+// octal reports whether text is a number that begins with 0 and another digit, which some read in base 8.
+func octal(text string) bool {
+	text = strings.TrimLeft(text, "+-")
+	return len(text) > 1 && text[0] == '0' && '0' <= text[1] && text[1] <= '9'
+}
+
 func setScalar(l *schema.Layout, b []byte, text string) error {
 	bits := 8 * len(b)
 	fail := func(err error) error {
@@ -266,6 +272,9 @@ func setScalar(l *schema.Layout, b []byte, text string) error {
 			err = n.Err
 		}
 		return usagef("%.60q as %s: %w", text, l.Scalar, err)
+	}
+	if octal(text) {
+		return usagef("%.60q as %s: a leading 0 may mean base 8 or 10: write 0o%s, or no 0", text, l.Scalar, strings.TrimLeft(text, "+-0"))
 	}
 	switch l.Scalar[1] {
 	case 'b':

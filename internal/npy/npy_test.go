@@ -257,3 +257,36 @@ func FuzzRead(f *testing.F) {
 		}
 	})
 }
+
+// What NumPy cannot say about a type makes no difference, and everything else does.
+func TestAlike(t *testing.T) {
+	header := func(typ string, shape ...int) *Header {
+		d, err := schema.Parse("fixed:" + typ)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l, err := d.Layout()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &Header{Layout: l, Shape: shape}
+	}
+	for _, tt := range []struct {
+		a, b *Header
+		want bool
+	}{
+		{header("[3]<f4", 2), header("<f4", 2, 3), true},
+		{header("[2][3]<f4", 4), header("[3]<f4", 4, 2), true},
+		{header("[3]<f4", 2), header("<f4", 3, 2), false},
+		{header("<f4", 2), header("<i4", 2), false},
+		{header("{A:|u1@0;size=16,align=8}", 2), header("{A:|u1@0;size=16,align=1}", 2), true},
+		{header("{A:|u1@0;size=16,align=8}", 2), header("{A:|u1@0;size=8,align=8}", 2), false},
+		{header("{A:|u1@0;size=2,align=1}", 2), header("{A:|u1@1;size=2,align=1}", 2), false},
+		{header("{A:|u1@0;size=2,align=1}", 2), header("{B:|u1@0;size=2,align=1}", 2), false},
+		{header("{A:{B:<u4@0;size=8,align=8}@0;size=8,align=8}", 2), header("{A:{B:<u4@0;size=8,align=4}@0;size=8,align=4}", 2), true},
+	} {
+		if got := tt.a.Alike(tt.b); got != tt.want || got != tt.b.Alike(tt.a) {
+			t.Errorf("%v %v and %v %v: %v", tt.a.Layout, tt.a.Shape, tt.b.Layout, tt.b.Shape, got)
+		}
+	}
+}

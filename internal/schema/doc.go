@@ -43,14 +43,17 @@
 //
 //	shape  = "bool" | "i8" | "i16" | "i32" | "i64" | "u8" | "u16" | "u32" | "u64" | "f32" | "f64"
 //	       | "str"                                  text
-//	       | "bytes"                                CBOR byte string, JSON base64 text
-//	       | "time"                                 RFC 3339 text (years 0 to 9999), in CBOR with tag 0
+//	       | "bytes" | "bytes" number               CBOR byte string, of so many bytes, JSON base64 text;
+//	                                                "bytes" may be null, which is empty
+//	       | "time"                                 RFC 3339 text (years 0 to 9999), in CBOR with tag 0;
+//	                                                in CBOR, the zero time is null
 //	       | "big"                                  integer of any size
 //	       | "number"                               JSON number kept as text
 //	       | "any"                                  whatever the codec can carry
 //	       | "?" shape                              the shape or null
-//	       | "[]" shape | "[" count "]" shape       list of any or one length; a nil list is null
-//	       | "map[" shape "]" shape
+//	       | "[]" shape | "[" count "]" shape       list of any or one length; one of any length may
+//	                                                be null, which is empty
+//	       | "map[" shape "]" shape                 null is empty
 //	       | "{" [ key ":" shape { "," … } ] "}"    map with these keys, sorted by their bytes here;
 //	                                                absent is zero
 //	       | "(" [ key ":" shape { "," … } ] ")"    the same as a list, in this order

@@ -90,9 +90,13 @@ func (p *parser) expect(token string) error {
 	return nil
 }
 
+func (p *parser) digit() bool {
+	return p.pos < len(p.s) && '0' <= p.s[p.pos] && p.s[p.pos] <= '9'
+}
+
 func (p *parser) number() (int, error) {
 	start, n := p.pos, 0
-	for p.pos < len(p.s) && '0' <= p.s[p.pos] && p.s[p.pos] <= '9' {
+	for p.digit() {
 		n = n*10 + int(p.s[p.pos]-'0')
 		if n > maxNumber || p.pos > start && p.s[start] == '0' {
 			return 0, p.fail("bad number")
@@ -250,9 +254,14 @@ func (p *parser) shape(c Codec, depth int) error {
 		return p.fail("nested too deep")
 	}
 	for _, k := range kinds {
-		if p.skip(k) {
-			return nil
+		if !p.skip(k) {
+			continue
 		}
+		if k == "bytes" && c == CBOR && p.digit() {
+			_, err := p.number()
+			return err
+		}
+		return nil
 	}
 	switch {
 	case p.skip("?"), p.skip("[]"):

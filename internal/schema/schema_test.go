@@ -112,6 +112,8 @@ func TestDescribe(t *testing.T) {
 		{0, CBOR, "cbor:i64"},
 		{[]float32{}, CBOR, "cbor:[]f32"},
 		{[2]bool{}, JSON, "json:[2]bool"},
+		{[3]byte{}, CBOR, "cbor:bytes3"},
+		{[3]byte{}, JSON, "json:[3]u8"},
 		{map[string][]int8{}, JSON, "json:map[str][]i8"},
 		{map[int]any{}, CBOR, "cbor:map[i64]any"},
 		{[]any{}, CBOR, "cbor:[]any"},

@@ -65,6 +65,10 @@ func (w *shapeWriter) write(t reflect.Type, path string) error {
 		}
 		return w.level(t, func() error { return w.prefixed("[]", t.Elem(), path+"[]") })
 	case reflect.Array:
+		if t.Elem().Kind() == reflect.Uint8 && w.codec == CBOR { // JSON has a list of numbers
+			w.b.WriteString("bytes" + strconv.Itoa(t.Len()))
+			return nil
+		}
 		prefix := "[" + strconv.Itoa(t.Len()) + "]"
 		return w.level(t, func() error { return w.prefixed(prefix, t.Elem(), path+"[]") })
 	case reflect.Pointer:

@@ -1,6 +1,10 @@
 package main
 
 import (
+	"bytes"
+	"math"
+	"math/big"
+	"net/netip"
 	"reflect"
 	"strings"
 	"testing"
@@ -81,8 +85,124 @@ func TestWordingRefuses(t *testing.T) {
 			}
 		}
 	}
-	if _, err := describeType[map[int]string](t, schema.CBOR).parse([]byte(`{"1":"a"}`)); err == nil {
-		t.Error("a key that is a number was written as text")
+	type linked struct {
+		S    string
+		Next *linked
+	}
+	type listed struct {
+		_ struct{} `cbor:",toarray"`
+		A int
+		B string
+	}
+	type pointed *pointed
+	for _, tt := range []struct {
+		w          *wording
+		text, want string
+	}{
+		{describeType[linked](t, schema.CBOR), `{"S":"a","Next":{"S":5}}`, "Next: S: 5 is not a string"},
+		{describeType[listed](t, schema.CBOR), `[1]`, "not a list of 2: A, B"},
+		{describeType[listed](t, schema.CBOR), `[1,2]`, "B: 2 is not a string"},
+		{describeType[[3]byte](t, schema.CBOR), `"AQI="`, "not a string of base64 of 3 bytes"},
+		{describeType[big.Int](t, schema.CBOR), `1.5`, "not a whole number"},
+		{describeType[map[int8]string](t, schema.CBOR), `{"300":"a"}`, "is not a i8"},
+		{describeType[map[int]string](t, schema.JSON), `{"x":"a"}`, "is not a i64"},
+		{describeType[map[[2]int]string](t, schema.CBOR), `{"[1,2]":"a"}`, "no such keys"},
+		{describeType[netip.Addr](t, schema.CBOR), `"::1"`, "only programs know how a net/netip.Addr is written"},
+		{describeType[pointed](t, schema.CBOR), `5`, "points to itself"},
+		{describeType[struct {
+			N int `json:",string"`
+		}](t, schema.JSON), `{"N":5}`, "not a string with a i64 in it"},
+		{describeType[time.Time](t, schema.JSON), `null`, "not a time"},
+		{describeType[any](t, schema.CBOR), `1e999`, "no number that fits"},
+	} {
+		if b, err := tt.w.parse([]byte(tt.text)); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s as %s: %x, %v, want %q", tt.text, tt.w.desc, b, err, tt.want)
+		}
+	}
+	w, err := wordingOf("cbor:#"+strings.Repeat("0", 64), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.parse([]byte("5")); err == nil {
+		t.Error("a type that nobody knows was written")
+	}
+}
+
+// What one program writes is shown, and what is shown makes the same message again.
+func TestWordingGoesRound(t *testing.T) {
+	type linked struct {
+		S    string
+		Next *linked
+	}
+	type numbered struct {
+		A int     `cbor:"1,keyasint"`
+		B float64 `cbor:"-2,keyasint"`
+	}
+	type listed struct {
+		_ struct{} `cbor:",toarray"`
+		A int
+		B []byte
+	}
+	type all struct {
+		K    [3]byte
+		Z    string
+		T    time.Time
+		M    map[string]int
+		B    []byte
+		L    []int
+		N    *big.Int
+		F    float32
+		Any  any
+		By   map[int8]numbered
+		On   map[bool]linked
+		Time *time.Time
+		List listed
+		Addr any
+	}
+	large, _ := new(big.Int).SetString("18446744073709551617", 10)
+	roundTrip(t, schema.CBOR, all{K: [3]byte{1, 2, 3}})
+	roundTrip(t, schema.CBOR, all{
+		T: time.Date(2026, 2, 3, 4, 5, 6, 7, time.UTC), N: large, F: 0.1,
+		Any: []any{5, 5.0, 1e300, uint64(1 << 63), large, map[string]any{"a": true}, nil},
+		By:  map[int8]numbered{-3: {5, 1}, 4: {}}, On: map[bool]linked{true: {"a", &linked{"b", nil}}},
+		List: listed{A: 7, B: []byte{0, 255}},
+	})
+	roundTrip(t, schema.JSON, struct {
+		T   time.Time
+		N   *big.Int
+		Any any
+		By  map[int8]float32
+	}{time.Date(2026, 2, 3, 4, 5, 6, 7, time.UTC), large, []any{5, 5.0, 1e20, large, nil}, map[int8]float32{-3: 0.1}})
+	roundTrip(t, schema.CBOR, map[int]string{1: "a"})
+	roundTrip(t, schema.CBOR, numbered{1, 2})
+	roundTrip[any](t, schema.CBOR, 9007199254740993)
+	roundTrip(t, schema.CBOR, map[float64]int{0.5: 1, math.Inf(1): 2})
+}
+
+// roundTrip shows the message of v and makes one of the text again.
+func roundTrip[T any](t *testing.T, c schema.Codec, v T) {
+	t.Helper()
+	w := describeType[T](t, c)
+	b, err := c.Append(nil, &v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := w.appendText(nil, b)
+	if err != nil {
+		t.Fatalf("%s: %x: %v", w.desc, b, err)
+	}
+	again, err := w.parse(text)
+	if err != nil {
+		t.Fatalf("%s: %s: %v", w.desc, text, err)
+	}
+	same := bytes.Equal(b, again)
+	if c == schema.JSON {
+		one, _ := decodeText(b)
+		other, err := decodeText(again)
+		same = err == nil && reflect.DeepEqual(one, other)
+	}
+	if !same {
+		t.Errorf("%s: %x, shown as %s, becomes %x", w.desc, b, text, again)
 	}
 }
 
