@@ -4,7 +4,7 @@ import (
 	"github.com/shiplap-ipc/shiplap/internal/holders"
 	"github.com/shiplap-ipc/shiplap/internal/mem"
 	"github.com/shiplap-ipc/shiplap/internal/object"
-	"github.com/shiplap-ipc/shiplap/internal/ring"
+	"github.com/shiplap-ipc/shiplap/internal/row"
 )
 
 // A channel is two rings and a holder table. Side A puts into ring 0 and takes from ring 1, side B the other
@@ -13,11 +13,11 @@ import (
 const (
 	ctlSize = object.HeaderSize + 4096
 
-	offRing    = object.HeaderSize            // two times ring.ControlSize
-	offOpens   = offRing + 2*ring.ControlSize // two u32, 64 bytes apart: how often a side was opened
-	offLost    = offOpens + 4                 // two u32, 64 bytes apart: opens when a death on the side was noted here
-	offDropped = offOpens + 128               // two u64, 64 bytes apart: messages of a ring that no handler wanted
-	offUsed    = offDropped + 128             // bitmap of the table
+	offRow     = object.HeaderSize          // two times row.ControlSize
+	offOpens   = offRow + 2*row.ControlSize // two u32, 64 bytes apart: how often a side was opened
+	offLost    = offOpens + 4               // two u32, 64 bytes apart: opens when a death on the side was noted here
+	offDropped = offOpens + 128             // two u64, 64 bytes apart: messages of a ring that no handler wanted
+	offUsed    = offDropped + 128           // bitmap of the table
 	wordGap    = 64
 
 	entrySize = 8
@@ -30,7 +30,7 @@ const (
 const (
 	spanCtl = iota
 	spanTable
-	spanRing // and the next
+	spanRow // and the next
 )
 
 // Side is one of the two sides of a channel.
@@ -60,7 +60,7 @@ func (s side) out() int { return int(s) }
 
 func (s side) in() int { return int(s.other()) }
 
-func ringBase(i int) int { return offRing + i*ring.ControlSize }
+func rowBase(i int) int { return offRow + i*row.ControlSize }
 
 // mostHandles bounds the handles that one process has on one side.
 const mostHandles = 1<<16 - 1
@@ -77,7 +77,7 @@ func spans(area int) []mem.Part {
 
 func parts(h *object.Header) ([]mem.Part, error) {
 	area := h.Params[paramArea]
-	if err := ring.CheckArea(area); err != nil {
+	if err := row.CheckArea(area); err != nil {
 		return nil, err
 	}
 	return spans(int(area)), nil
@@ -86,15 +86,15 @@ func parts(h *object.Header) ([]mem.Part, error) {
 func locks() (l []object.LockAt) {
 	for _, s := range []side{sideA, sideB} {
 		l = append(l,
-			object.LockAt{Name: s.String() + " send", Off: ringBase(s.out()) + ring.ProducerLock},
-			object.LockAt{Name: s.String() + " receive", Off: ringBase(s.in()) + ring.ConsumerLock})
+			object.LockAt{Name: s.String() + " send", Off: rowBase(s.out()) + row.ProducerLock},
+			object.LockAt{Name: s.String() + " receive", Off: rowBase(s.in()) + row.ConsumerLock})
 	}
 	return l
 }
 
 func events() (e []int) {
 	for i := range 2 {
-		e = append(e, ringBase(i)+ring.NotEmpty, ringBase(i)+ring.NotFull)
+		e = append(e, rowBase(i)+row.NotEmpty, rowBase(i)+row.NotFull)
 	}
 	return e
 }

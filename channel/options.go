@@ -9,7 +9,7 @@ import (
 	"github.com/shiplap-ipc/shiplap"
 	"github.com/shiplap-ipc/shiplap/internal/errs"
 	"github.com/shiplap-ipc/shiplap/internal/object"
-	"github.com/shiplap-ipc/shiplap/internal/ring"
+	"github.com/shiplap-ipc/shiplap/internal/row"
 	"github.com/shiplap-ipc/shiplap/internal/schema"
 )
 
@@ -112,10 +112,10 @@ func (o *Options) spec(d schema.Descriptor) (object.Spec, error) {
 	if n == 0 {
 		n = DefaultCapacity
 	}
-	if n < 0 || n > ring.MaxArea {
-		return object.Spec{}, fmt.Errorf("%w: a capacity of %d bytes, possible are %d to %d", errs.ErrTooLarge, n, ring.MinArea, ring.MaxArea)
+	if n < 0 || n > row.MaxArea {
+		return object.Spec{}, fmt.Errorf("%w: a capacity of %d bytes, possible are %d to %d", errs.ErrTooLarge, n, row.MinArea, row.MaxArea)
 	}
-	area := uint64(1) << bits.Len64(uint64(max(n, ring.MinArea))-1)
+	area := uint64(1) << bits.Len64(uint64(max(n, row.MinArea))-1)
 	s := object.Spec{
 		Kind: object.Channel, Label: o.Label, Desc: d,
 		Parts: spans(int(area)), Locks: locks(), Events: events(),

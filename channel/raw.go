@@ -16,7 +16,7 @@ import (
 	"github.com/shiplap-ipc/shiplap/internal/mem"
 	"github.com/shiplap-ipc/shiplap/internal/member"
 	"github.com/shiplap-ipc/shiplap/internal/object"
-	"github.com/shiplap-ipc/shiplap/internal/ring"
+	"github.com/shiplap-ipc/shiplap/internal/row"
 	"github.com/shiplap-ipc/shiplap/internal/schema"
 	"github.com/shiplap-ipc/shiplap/internal/wait"
 )
@@ -26,7 +26,7 @@ type Raw struct {
 	obj     *object.Object
 	opt     Options
 	side    side
-	in, out *ring.Ring
+	in, out *row.Queue
 	members *member.Table
 	table   *holders.Table
 
@@ -120,11 +120,11 @@ func newRaw(o *object.Object, opt Options, s side) *Raw {
 	return r
 }
 
-func view(o *object.Object, i int, mode wait.Mode, sess *wait.Session) *ring.Ring {
-	return ring.Open(ring.Config{
-		Ctl: o.Ctl, Base: ringBase(i), Area: o.Region.Span(spanRing + i), State: o.Word, Object: o.Word,
+func view(o *object.Object, i int, mode wait.Mode, sess *wait.Session) *row.Queue {
+	return row.OpenQueue(row.Config{
+		Ctl: o.Ctl, Base: rowBase(i), Area: o.Region.Span(spanRow + i), State: o.Word, Object: o.Word,
 		Owners: o.Space.Table, Sess: sess, Mode: mode,
-	})
+	}, false)
 }
 
 // call runs f while the handle is open, and under the fault guard.
@@ -292,7 +292,7 @@ func (a *arrival) Stale() bool {
 // Look implements wait.Until.
 func (a *arrival) Look(c *wait.Call) (over bool, err error) {
 	r := a.r
-	c.Arm(wait.NewEvent(r.obj.Ctl.U32(ringBase(r.side.in()) + ring.NotEmpty)))
+	c.Arm(wait.NewEvent(r.obj.Ctl.U32(rowBase(r.side.in()) + row.NotEmpty)))
 	a.opens = r.opens(r.side.other()).Load()
 	return a.message && !r.in.Empty() || r.peerGone(c) == nil && r.peer.Load() != nil, nil
 }
@@ -302,7 +302,7 @@ func (a *arrival) Abandon() { a.pass() }
 
 // pass wakes another: the wake-up that reached us was perhaps meant for it.
 func (a *arrival) pass() {
-	wait.NewEvent(a.r.obj.Ctl.U32(ringBase(a.r.side.in()) + ring.NotEmpty)).Wake(1)
+	wait.NewEvent(a.r.obj.Ctl.U32(rowBase(a.r.side.in()) + row.NotEmpty)).Wake(1)
 }
 
 // comeback waits for an arrival.

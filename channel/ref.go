@@ -10,7 +10,7 @@ import (
 	"github.com/shiplap-ipc/shiplap/internal/coder"
 	"github.com/shiplap-ipc/shiplap/internal/errs"
 	"github.com/shiplap-ipc/shiplap/internal/object"
-	"github.com/shiplap-ipc/shiplap/internal/ring"
+	"github.com/shiplap-ipc/shiplap/internal/row"
 	"github.com/shiplap-ipc/shiplap/internal/wait"
 )
 
@@ -143,7 +143,7 @@ type opened struct {
 
 // Look implements wait.Until.
 func (w opened) Look(c *wait.Call) (over bool, err error) {
-	c.Arm(wait.NewEvent(w.r.obj.Ctl.U32(ringBase(w.s.out()) + ring.NotFull)))
+	c.Arm(wait.NewEvent(w.r.obj.Ctl.U32(rowBase(w.s.out()) + row.NotFull)))
 	return !w.r.lent[w.s].open(w.r.opens(w.s).Load()), nil
 }
 

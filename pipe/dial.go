@@ -10,7 +10,7 @@ import (
 	"github.com/shiplap-ipc/shiplap"
 	"github.com/shiplap-ipc/shiplap/internal/errs"
 	"github.com/shiplap-ipc/shiplap/internal/object"
-	"github.com/shiplap-ipc/shiplap/internal/ring"
+	"github.com/shiplap-ipc/shiplap/internal/row"
 	"github.com/shiplap-ipc/shiplap/internal/wait"
 )
 
@@ -27,11 +27,11 @@ func Dial(ctx context.Context, d *shiplap.Domain, name string, opt *Options) (*E
 		return fail(err)
 	}
 	defer o.Close()
-	c := &dialling{o: o, ring: listenerView(o)}
-	c.ring.ConsumersGone = c.gone
-	c.ring.ProducerLock.Stop = func() error { return c.gone(nil) } // its owner may have been stopped
+	c := &dialling{o: o, row: listenerView(o)}
+	c.row.ConsumersGone = c.gone
+	c.row.ProducerLock.Stop = func() error { return c.gone(nil) } // its owner may have been stopped
 	err = object.Guarded(func() error {
-		c.token = lockOwner(o, offRing+ring.ConsumerLock)
+		c.token = lockOwner(o, offRow+row.ConsumerLock)
 		return c.gone(nil)
 	})
 	if err != nil {
@@ -50,15 +50,15 @@ func Dial(ctx context.Context, d *shiplap.Domain, name string, opt *Options) (*E
 // dialling is one call of Dial.
 type dialling struct {
 	o     *object.Object // the listener
-	ring  *ring.Ring
+	row   *row.Queue
 	token uint32 // of the process that listens
 }
 
 // gone is why the process that listened when we came will not accept, nil if it may. Its death ends the
 // sleep of the call w, if there is one.
 func (c *dialling) gone(w *wait.Call) error {
-	switch now := lockOwner(c.o, offRing+ring.ConsumerLock); {
-	case c.o.Err() != nil || c.ring.IsClosed() || now == 0:
+	switch now := lockOwner(c.o, offRow+row.ConsumerLock); {
+	case c.o.Err() != nil || c.row.IsClosed() || now == 0:
 		return fmt.Errorf("%w: it stopped listening", errs.ErrPeerGone)
 	case now != c.token:
 		return fmt.Errorf("%w: it died, and another process listens there now", errs.ErrPeerGone)
@@ -100,7 +100,7 @@ func (c *dialling) makePipe(ctx context.Context, opt *Options) (*End, error) {
 
 // put puts the name of the pipe into the listener's ring.
 func (c *dialling) put(ctx context.Context, e *End) error {
-	err := c.ring.Put(ctx, []byte(e.Name()))
+	err := c.row.Put(ctx, []byte(e.Name()))
 	if errors.Is(err, errs.ErrClosed) || errors.Is(err, errs.ErrRemoved) {
 		return fmt.Errorf("%w: it stopped listening (%w)", errs.ErrPeerGone, err)
 	}

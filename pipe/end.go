@@ -13,7 +13,7 @@ import (
 	"github.com/shiplap-ipc/shiplap/internal/mem"
 	"github.com/shiplap-ipc/shiplap/internal/member"
 	"github.com/shiplap-ipc/shiplap/internal/object"
-	"github.com/shiplap-ipc/shiplap/internal/ring"
+	"github.com/shiplap-ipc/shiplap/internal/row"
 	"github.com/shiplap-ipc/shiplap/internal/wait"
 )
 
@@ -25,14 +25,14 @@ type End struct {
 	sess wait.Session
 
 	send turn // of the goroutine that sends; what follows is its own
-	out  *ring.Ring
-	p    ring.Producer
+	out  *row.Queue
+	p    row.Producer
 	peer *member.Sentry // on the process at the other end, once that is known
 	deaf bool           // that process was found dead, and out says so
 
 	recv turn // of the goroutine that receives
-	in   *ring.Ring
-	c    ring.Consumer
+	in   *row.Queue
+	c    row.Consumer
 
 	conn    Conn
 	once    sync.Once
@@ -57,7 +57,7 @@ func newEnd(o *object.Object, opt *Options, s side) (*End, error) {
 		e.out.ProducerLock.MarkSince()
 		e.in.ConsumerLock.MarkSince()
 		e.meet()
-		return errors.Join(e.p.Resume(e.out), e.c.Resume(e.in))
+		return errors.Join(e.p.Resume(&e.out.Row), e.c.Resume(e.in))
 	})
 	if err != nil {
 		return nil, errors.Join(e.explain(err), e.Close())
@@ -146,7 +146,7 @@ func (e *End) peerToken() uint32 {
 	peer := e.side.other()
 	switch {
 	case e.obj.Ctl.U32(offOpened).Load()&(1<<peer) != 0:
-		return lockOwner(e.obj, ringBase(peer.out())+ring.ProducerLock)
+		return lockOwner(e.obj, rowBase(peer.out())+row.ProducerLock)
 	case peer == sideB:
 		return e.obj.Ctl.U32(offExpect).Load()
 	}
@@ -176,7 +176,7 @@ func (e *End) PeerDied() bool {
 	_ = object.Guarded(func() error {
 		state := e.obj.Ctl.U32(offStates + 4*e.side.in())
 		// It may close while we ask who owns its lock. It says so first, and gives the lock back afterwards.
-		died = state.Load()&ring.Closed == 0 && e.peerGone(nil) != nil && state.Load()&ring.Closed == 0
+		died = state.Load()&row.Closed == 0 && e.peerGone(nil) != nil && state.Load()&row.Closed == 0
 		return nil
 	})
 	return died

@@ -17,7 +17,7 @@ import (
 	"github.com/shiplap-ipc/shiplap"
 	"github.com/shiplap-ipc/shiplap/internal/object"
 	"github.com/shiplap-ipc/shiplap/internal/peertest"
-	"github.com/shiplap-ipc/shiplap/internal/ring"
+	"github.com/shiplap-ipc/shiplap/internal/row"
 	"github.com/shiplap-ipc/shiplap/lock"
 )
 
@@ -82,12 +82,12 @@ func TestAcceptSkips(t *testing.T) {
 	names := []string{"jobs", "free", "other", "junk", "short", "directory", "link", "l", "nothing", "", "../x",
 		"\x00", "#members"}
 	for _, name := range names {
-		ok(t, l.ring.Put(within(t), []byte(name)))
+		ok(t, l.row.Put(within(t), []byte(name)))
 	}
 	twice, err := Dial(within(t), d, "l", tiny)
 	ok(t, err)
 	defer twice.Close()
-	ok(t, l.ring.Put(within(t), []byte(twice.Name())))
+	ok(t, l.row.Put(within(t), []byte(twice.Name())))
 	last, err := Dial(within(t), d, "l", tiny)
 	ok(t, err)
 	defer last.Close()
@@ -120,7 +120,7 @@ func TestAcceptEndsWhatItCannotTake(t *testing.T) {
 	a, err := Dial(within(t), d, "l", tiny)
 	ok(t, err)
 	defer a.Close()
-	a.obj.Ctl.U32(ringBase(int(sideB.out())) + ring.ProducerLock).Store(a.obj.Space.Table.Self()) // in the way
+	a.obj.Ctl.U32(rowBase(int(sideB.out())) + row.ProducerLock).Store(a.obj.Space.Table.Self()) // in the way
 	got := make(chan error, 1)
 	go func() { _, err := l.AcceptEnd(within(t)); got <- err }()
 	_, err = a.Recv(within(t), nil)
@@ -190,22 +190,22 @@ const busyWord = 552
 type dialByHand struct {
 	e *End
 	c *dialling
-	p ring.Producer
+	p row.Producer
 }
 
 func newDialByHand(t *testing.T, d *shiplap.Domain) *dialByHand {
 	s := space(d)
 	o, err := s.Open("l", object.Listener, listenerParts)
 	ok(t, err)
-	h := &dialByHand{c: &dialling{o: o, ring: listenerView(o)}}
-	h.c.token = lockOwner(o, offRing+ring.ConsumerLock)
+	h := &dialByHand{c: &dialling{o: o, row: listenerView(o)}}
+	h.c.token = lockOwner(o, offRow+row.ConsumerLock)
 	h.e, err = h.c.makePipe(within(t), tiny)
 	ok(t, err)
 	t.Cleanup(func() { ok(t, o.Close()) })
-	_, err = h.c.ring.ProducerLock.Lock(within(t))
+	_, err = h.c.row.ProducerLock.Lock(within(t))
 	ok(t, err)
-	ok(t, h.p.Resume(h.c.ring))
-	o.Ctl.U32(offRing + busyWord).Store(1)
+	ok(t, h.p.Resume(&h.c.row.Row))
+	o.Ctl.U32(offRow + busyWord).Store(1)
 	return h
 }
 
@@ -216,8 +216,8 @@ func (h *dialByHand) commit() {
 	sp.StoreBytes(8, []byte(name))
 	sp.U64(8 + (len(name)+7)/8*8).Store(0)
 	sp.U64(0).Store(uint64(len(name)) | 1<<32 | 1<<40)
-	h.c.o.Ctl.U32(offRing + busyWord).Store(0)
-	h.c.ring.ProducerLock.Unlock()
+	h.c.o.Ctl.U32(offRow + busyWord).Store(0)
+	h.c.row.ProducerLock.Unlock()
 }
 
 // A listener that closes takes what is put at that moment.
@@ -227,7 +227,7 @@ func TestCloseTakesWhatIsBeingDialled(t *testing.T) {
 	h := newDialByHand(t, d)
 	closed := make(chan error, 1)
 	go func() { closed <- l.Close() }()
-	for !h.c.ring.IsClosed() {
+	for !h.c.row.IsClosed() {
 		runtime.Gosched()
 	}
 	time.Sleep(5 * time.Millisecond) // it may find nothing, and must not be content
@@ -334,7 +334,7 @@ func TestPeerClosesWhileAsked(t *testing.T) {
 		var wg sync.WaitGroup
 		wg.Go(func() { _ = b.Close() })
 		for state := a.obj.Ctl.U32(offStates + 4*sideB.out()); ; {
-			done := state.Load()&ring.Closed != 0
+			done := state.Load()&row.Closed != 0
 			if a.PeerDied() {
 				died++
 			}

@@ -6,7 +6,7 @@ import (
 	"github.com/shiplap-ipc/shiplap/internal/errs"
 	"github.com/shiplap-ipc/shiplap/internal/mem"
 	"github.com/shiplap-ipc/shiplap/internal/object"
-	"github.com/shiplap-ipc/shiplap/internal/ring"
+	"github.com/shiplap-ipc/shiplap/internal/row"
 )
 
 // A pipe is two rings. End A puts into ring 0 and takes from ring 1, end B the other way round. Who
@@ -14,10 +14,10 @@ import (
 const (
 	ctlSize = object.HeaderSize + 4096
 
-	offRing   = object.HeaderSize            // two times ring.ControlSize
-	offStates = offRing + 2*ring.ControlSize // two u32: state words of the rings (ring.Closed, ring.Deaf)
-	offOpened = offStates + 8                // u32: bit 0 end A was taken once, bit 1 end B
-	offExpect = offStates + 12               // u32: token of the process that is to take end B, 0 if anybody may
+	offRow    = object.HeaderSize          // two times row.ControlSize
+	offStates = offRow + 2*row.ControlSize // two u32: state words of the rings (row.Closed, row.Deaf)
+	offOpened = offStates + 8              // u32: bit 0 end A was taken once, bit 1 end B
+	offExpect = offStates + 12             // u32: token of the process that is to take end B, 0 if anybody may
 
 	paramArea = 0 // bytes of each ring
 )
@@ -38,7 +38,7 @@ func (s side) out() int { return int(s) }
 
 func (s side) in() int { return int(s.other()) }
 
-func ringBase(i int) int { return offRing + i*ring.ControlSize }
+func rowBase(i int) int { return offRow + i*row.ControlSize }
 
 func pipeParts(area int) []mem.Part {
 	return []mem.Part{{Len: ctlSize}, {Len: area, Mirror: true}, {Len: area, Mirror: true}}
@@ -46,7 +46,7 @@ func pipeParts(area int) []mem.Part {
 
 func parts(h *object.Header) ([]mem.Part, error) {
 	area := h.Params[paramArea]
-	if err := ring.CheckArea(area); err != nil {
+	if err := row.CheckArea(area); err != nil {
 		return nil, err
 	}
 	return pipeParts(int(area)), nil
@@ -56,8 +56,8 @@ func pipeLocks() []object.LockAt {
 	var l []object.LockAt
 	for _, s := range []side{sideA, sideB} {
 		l = append(l,
-			object.LockAt{Name: s.String() + " send", Off: ringBase(s.out()) + ring.ProducerLock},
-			object.LockAt{Name: s.String() + " receive", Off: ringBase(s.in()) + ring.ConsumerLock})
+			object.LockAt{Name: s.String() + " send", Off: rowBase(s.out()) + row.ProducerLock},
+			object.LockAt{Name: s.String() + " receive", Off: rowBase(s.in()) + row.ConsumerLock})
 	}
 	return l
 }
@@ -65,7 +65,7 @@ func pipeLocks() []object.LockAt {
 func pipeEvents() []int {
 	var e []int
 	for i := range 2 {
-		e = append(e, ringBase(i)+ring.NotEmpty, ringBase(i)+ring.NotFull)
+		e = append(e, rowBase(i)+row.NotEmpty, rowBase(i)+row.NotFull)
 	}
 	return e
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/shiplap-ipc/shiplap/internal/errs"
 	"github.com/shiplap-ipc/shiplap/internal/mem"
 	"github.com/shiplap-ipc/shiplap/internal/object"
-	"github.com/shiplap-ipc/shiplap/internal/ring"
+	"github.com/shiplap-ipc/shiplap/internal/row"
 	"github.com/shiplap-ipc/shiplap/internal/schema"
 	"github.com/shiplap-ipc/shiplap/internal/wait"
 )
@@ -22,13 +22,13 @@ import (
 type Listener struct {
 	obj     *object.Object
 	opt     *Options
-	ring    *ring.Ring
+	row     *row.Queue
 	closed  atomic.Bool
 	closing chan struct{}         // closed when closed is set
 	cause   atomic.Pointer[error] // why it closed by itself
 
 	turn  turn // of the goroutine that takes names; the rest belongs to it
-	c     ring.Consumer
+	c     row.Consumer
 	short shortage
 }
 
@@ -52,24 +52,24 @@ func Listen(d *shiplap.Domain, name string, opt *Options) (*Listener, error) {
 		if err != nil {
 			return nil, err
 		}
-		l := &Listener{obj: o, opt: opt, ring: listenerView(o), closing: make(chan struct{})}
+		l := &Listener{obj: o, opt: opt, row: listenerView(o), closing: make(chan struct{})}
 		l.turn.init()
 		err = object.Guarded(func() error {
-			if ok, _ := l.ring.ConsumerLock.TryLock(); !ok {
+			if ok, _ := l.row.ConsumerLock.TryLock(); !ok {
 				return fmt.Errorf("%w: another process listens there", errs.ErrExist)
 			}
-			return l.ring.ConsumerLock.Keep(func() error {
-				if err := l.c.Resume(l.ring); err != nil {
+			return l.row.ConsumerLock.Keep(func() error {
+				if err := l.c.Resume(l.row); err != nil {
 					return err
 				}
-				l.ring.ConsumerLock.MarkSince()
+				l.row.ConsumerLock.MarkSince()
 				return nil
 			})
 		})
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("listen at %q: %w", name, o.Explain(err)), o.Close())
 		}
-		if o.Err() != nil || l.ring.IsClosed() { // its last user removed it just before we came, or died while closing it
+		if o.Err() != nil || l.row.IsClosed() { // its last user removed it just before we came, or died while closing it
 			_ = l.Close()
 			continue
 		}
@@ -85,18 +85,18 @@ func createListener(s *object.Space, name string) (*object.Object, error) {
 	spec := object.Spec{
 		Kind: object.Listener, Flags: object.Ephemeral, Desc: desc,
 		Parts:  []mem.Part{{Len: ctlSize}, {Len: listenerArea, Mirror: true}},
-		Locks:  []object.LockAt{{Name: "dial", Off: offRing + ring.ProducerLock}, {Name: "listen", Off: offRing + ring.ConsumerLock}},
-		Events: []int{offRing + ring.NotEmpty, offRing + ring.NotFull},
+		Locks:  []object.LockAt{{Name: "dial", Off: offRow + row.ProducerLock}, {Name: "listen", Off: offRow + row.ConsumerLock}},
+		Events: []int{offRow + row.NotEmpty, offRow + row.NotFull},
 	}
 	spec.Params[paramArea] = listenerArea
 	return s.Create(name, spec)
 }
 
-func listenerView(o *object.Object) *ring.Ring {
-	return ring.Open(ring.Config{
-		Ctl: o.Ctl, Base: offRing, Area: o.Region.Span(1), State: o.Ctl.U32(offStates), Object: o.Word,
+func listenerView(o *object.Object) *row.Queue {
+	return row.OpenQueue(row.Config{
+		Ctl: o.Ctl, Base: offRow, Area: o.Region.Span(1), State: o.Ctl.U32(offStates), Object: o.Word,
 		Owners: o.Space.Table, Sess: &o.Sess, Mode: wait.Sleep,
-	})
+	}, false)
 }
 
 // Addr is the name of the listener.
@@ -148,9 +148,9 @@ func (l *Listener) finish() error {
 	defer s.Release()
 	var names []string
 	err := object.Guarded(func() error {
-		l.ring.Close()
+		l.row.Close()
 		names = l.drain()
-		l.ring.ConsumerLock.UnlockLong()
+		l.row.ConsumerLock.UnlockLong()
 		return nil
 	})
 	if e := l.obj.Remove(); e != nil && !errors.Is(e, fs.ErrNotExist) {

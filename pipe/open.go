@@ -11,7 +11,7 @@ import (
 	"github.com/shiplap-ipc/shiplap/internal/errs"
 	"github.com/shiplap-ipc/shiplap/internal/mem"
 	"github.com/shiplap-ipc/shiplap/internal/object"
-	"github.com/shiplap-ipc/shiplap/internal/ring"
+	"github.com/shiplap-ipc/shiplap/internal/row"
 	"github.com/shiplap-ipc/shiplap/internal/schema"
 	"github.com/shiplap-ipc/shiplap/internal/wait"
 )
@@ -30,8 +30,8 @@ func create(s *object.Space, name string, opt *Options, expect uint32) (*End, er
 		opt = &Options{}
 	}
 	o, err := makePipe(s, name, opt, func(ctl *mem.Span) {
-		ctl.U32(ringBase(sideA.out()) + ring.ProducerLock).Store(s.Table.Self())
-		ctl.U32(ringBase(sideA.in()) + ring.ConsumerLock).Store(s.Table.Self())
+		ctl.U32(rowBase(sideA.out()) + row.ProducerLock).Store(s.Table.Self())
+		ctl.U32(rowBase(sideA.in()) + row.ConsumerLock).Store(s.Table.Self())
 		ctl.U32(offOpened).Store(1 << sideA)
 		ctl.U32(offExpect).Store(expect)
 	})
@@ -118,8 +118,8 @@ func take(o *object.Object, s side) (err error) {
 
 // wasTaken is why an end that was taken once is not to be had.
 func wasTaken(o *object.Object, s side) error {
-	sending := lockOwner(o, ringBase(s.out())+ring.ProducerLock)
-	receiving := lockOwner(o, ringBase(s.in())+ring.ConsumerLock)
+	sending := lockOwner(o, rowBase(s.out())+row.ProducerLock)
+	receiving := lockOwner(o, rowBase(s.in())+row.ConsumerLock)
 	switch {
 	case sideFinished(o, s):
 		return fmt.Errorf("%w: end %v was taken before, and is finished", errs.ErrClosed, s)
@@ -224,21 +224,21 @@ func sideFinished(o *object.Object, s side) bool {
 	}
 	outState := o.Ctl.U32(offStates + 4*s.out()).Load()
 	inState := o.Ctl.U32(offStates + 4*s.in()).Load()
-	return outState&ring.Closed != 0 && inState&ring.Deaf != 0 || holderDead(o, s)
+	return outState&row.Closed != 0 && inState&row.Deaf != 0 || holderDead(o, s)
 }
 
 // holderDead reports that the process that took a side died with it. (A side that is closed says so in the
 // state words before the lock is given back.)
 func holderDead(o *object.Object, s side) bool {
-	t := lockOwner(o, ringBase(s.out())+ring.ProducerLock)
+	t := lockOwner(o, rowBase(s.out())+row.ProducerLock)
 	return t == 0 || o.Space.Table.Dead(t)
 }
 
 func lockOwner(o *object.Object, off int) uint32 { return o.Ctl.U32(off).Load() &^ (1 << 31) }
 
-func view(o *object.Object, i int, mode wait.Mode, sess *wait.Session) *ring.Ring {
-	return ring.Open(ring.Config{
-		Ctl: o.Ctl, Base: ringBase(i), Area: o.Region.Span(1 + i), State: o.Ctl.U32(offStates + 4*i), Object: o.Word,
+func view(o *object.Object, i int, mode wait.Mode, sess *wait.Session) *row.Queue {
+	return row.OpenQueue(row.Config{
+		Ctl: o.Ctl, Base: rowBase(i), Area: o.Region.Span(1 + i), State: o.Ctl.U32(offStates + 4*i), Object: o.Word,
 		Owners: o.Space.Table, Sess: sess, Mode: mode,
-	})
+	}, false)
 }

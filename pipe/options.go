@@ -7,7 +7,7 @@ import (
 
 	"github.com/shiplap-ipc/shiplap"
 	"github.com/shiplap-ipc/shiplap/internal/errs"
-	"github.com/shiplap-ipc/shiplap/internal/ring"
+	"github.com/shiplap-ipc/shiplap/internal/row"
 )
 
 // DefaultCapacity is what each direction gets that asks for nothing else.
@@ -41,8 +41,8 @@ func (o *Options) area() (uint64, error) {
 	if n == 0 {
 		n = DefaultCapacity
 	}
-	if n < 0 || n > ring.MaxArea {
-		return 0, fmt.Errorf("%w: a capacity of %d bytes, possible are %d to %d", errs.ErrTooLarge, n, ring.MinArea, ring.MaxArea)
+	if n < 0 || n > row.MaxArea {
+		return 0, fmt.Errorf("%w: a capacity of %d bytes, possible are %d to %d", errs.ErrTooLarge, n, row.MinArea, row.MaxArea)
 	}
-	return 1 << bits.Len64(uint64(max(n, ring.MinArea))-1), nil
+	return 1 << bits.Len64(uint64(max(n, row.MinArea))-1), nil
 }

@@ -4,7 +4,7 @@ import (
 	"fmt"
 
 	"github.com/shiplap-ipc/shiplap/internal/object"
-	"github.com/shiplap-ipc/shiplap/internal/ring"
+	"github.com/shiplap-ipc/shiplap/internal/row"
 	"github.com/shiplap-ipc/shiplap/internal/wait"
 
 	"github.com/shiplap-ipc/shiplap"
@@ -78,14 +78,14 @@ func stats(o *object.Object) (s Stats, err error) {
 }
 
 func sideState(o *object.Object, s side) string {
-	lock := ringBase(s.out()) + ring.ProducerLock
+	lock := rowBase(s.out()) + row.ProducerLock
 	owner := lockOwner(o, lock)
 	switch {
 	case o.Ctl.U32(offOpened).Load()&(1<<s) == 0:
 		return "free"
 	case owner != 0 && o.Space.Table.Dead(owner) && lockOwner(o, lock) == owner: // first: the other end may have said that nobody takes any more
 		return "dead"
-	case o.Ctl.U32(offStates+4*s.out()).Load()&ring.Closed != 0 && o.Ctl.U32(offStates+4*s.in()).Load()&ring.Deaf != 0:
+	case o.Ctl.U32(offStates+4*s.out()).Load()&row.Closed != 0 && o.Ctl.U32(offStates+4*s.in()).Load()&row.Deaf != 0:
 		return "closed"
 	case owner == 0: // it was taken over from a dead process, by one that then saw that it cannot be had
 		return "dead"

@@ -8,7 +8,7 @@ import (
 	"github.com/shiplap-ipc/shiplap/internal/errs"
 	"github.com/shiplap-ipc/shiplap/internal/mem"
 	"github.com/shiplap-ipc/shiplap/internal/object"
-	"github.com/shiplap-ipc/shiplap/internal/ring"
+	"github.com/shiplap-ipc/shiplap/internal/row"
 	"github.com/shiplap-ipc/shiplap/internal/wait"
 )
 
@@ -17,9 +17,9 @@ import (
 type RawConsumer struct {
 	q      *Raw
 	sess   wait.Session
-	ring   *ring.Ring
+	row    *row.Queue
 	pin    object.Pin
-	c      ring.Consumer
+	c      row.Consumer
 	inHand inHand
 }
 
@@ -36,7 +36,7 @@ const (
 // Consumer takes the consuming side for this handle alone, waiting while somebody else has it. A
 // queue with Ack has none (shiplap.ErrUnsupported): there, deliveries are already exclusive.
 func (q *Raw) Consumer(ctx context.Context) (*RawConsumer, error) {
-	if q.ring.Ack() {
+	if q.row.Ack() {
 		return nil, fmt.Errorf("queue %q: %w: a queue with acknowledgement has no exclusive consumer; use Receive", q.obj.Name, errs.ErrUnsupported)
 	}
 	if err := q.enter(); err != nil {
@@ -44,18 +44,18 @@ func (q *Raw) Consumer(ctx context.Context) (*RawConsumer, error) {
 	}
 	c := &RawConsumer{q: q}
 	c.sess.Check, c.sess.Verify = q.obj.Err, q.obj.Verify
-	c.ring = view(q.obj, q.mode, &c.sess)
-	c.ring.Accept(q.accept)
+	c.row = view(q.obj, q.mode, &c.sess)
+	c.row.Accept(q.accept)
 	c.pin.Init(c.free)
 	err := object.Guarded(func() error {
-		if _, err := q.ring.ConsumerLock.Lock(ctx); err != nil {
+		if _, err := q.row.ConsumerLock.Lock(ctx); err != nil {
 			return err
 		}
-		return q.ring.ConsumerLock.Keep(func() error {
-			if err := c.c.Resume(c.ring); err != nil {
+		return q.row.ConsumerLock.Keep(func() error {
+			if err := c.c.Resume(c.row); err != nil {
 				return err
 			}
-			c.ring.ConsumerLock.MarkSince()
+			c.row.ConsumerLock.MarkSince()
 			return nil
 		})
 	})
@@ -72,7 +72,7 @@ func (q *Raw) Consumer(ctx context.Context) (*RawConsumer, error) {
 
 func (c *RawConsumer) free() {
 	_ = object.Guarded(func() error {
-		c.ring.ConsumerLock.UnlockLong()
+		c.row.ConsumerLock.UnlockLong()
 		return nil
 	})
 	c.q.obj.Gate.Leave()

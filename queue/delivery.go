@@ -7,14 +7,14 @@ import (
 	"iter"
 
 	"github.com/shiplap-ipc/shiplap/internal/errs"
-	"github.com/shiplap-ipc/shiplap/internal/ring"
+	"github.com/shiplap-ipc/shiplap/internal/row"
 )
 
 // RawDelivery is a message in this process's hands, from a queue with Ack. Either Ack or Nack ends it;
 // if the process dies before, or closes the handle, the message goes to the next consumer.
 type RawDelivery struct {
 	q     *Raw
-	lease ring.Lease
+	lease row.Lease
 	// Body is a copy of the message.
 	Body []byte
 	// Count is how often it was handed out, 1 for the first time.
@@ -25,16 +25,16 @@ type RawDelivery struct {
 // consumer died, then new ones. shiplap.ErrClosed says that the queue is closed and everything in it
 // acknowledged. The queue must have been made with Ack.
 func (q *Raw) Receive(ctx context.Context) (*RawDelivery, error) {
-	return q.receive(func() (ring.Lease, error) { return q.ring.Lease(ctx) })
+	return q.receive(func() (row.Lease, error) { return q.row.Lease(ctx) })
 }
 
 // TryReceive is Receive without waiting; shiplap.ErrEmpty when there is nothing now.
 func (q *Raw) TryReceive() (*RawDelivery, error) {
-	return q.receive(q.ring.TryLease)
+	return q.receive(q.row.TryLease)
 }
 
-func (q *Raw) receive(lease func() (ring.Lease, error)) (d *RawDelivery, err error) {
-	if !q.ring.Ack() {
+func (q *Raw) receive(lease func() (row.Lease, error)) (d *RawDelivery, err error) {
+	if !q.row.Ack() {
 		return nil, fmt.Errorf("queue %q: %w: it was made without acknowledgement; use Get", q.obj.Name, errs.ErrUnsupported)
 	}
 	err = q.call(func() error {
@@ -42,11 +42,11 @@ func (q *Raw) receive(lease func() (ring.Lease, error)) (d *RawDelivery, err err
 		if err != nil {
 			return err
 		}
-		d = &RawDelivery{q: q, lease: ls, Count: ls.Count, Body: append([]byte(nil), q.ring.Payload(ls)...)}
+		d = &RawDelivery{q: q, lease: ls, Count: ls.Count, Body: append([]byte(nil), q.row.Payload(ls)...)}
 		q.mu.Lock()
 		defer q.mu.Unlock()
 		if q.closed {
-			_ = q.ring.Settle(ls, false)
+			_ = q.row.Settle(ls, false)
 			return errs.ErrClosed
 		}
 		q.leases[ls.Pos] = ls
@@ -70,7 +70,7 @@ func (d *RawDelivery) settle(done bool) error {
 		if err := d.q.withdraw(d.lease); err != nil {
 			return err
 		}
-		return d.q.ring.Settle(d.lease, done)
+		return d.q.row.Settle(d.lease, done)
 	})
 	if errors.Is(err, errs.ErrClosed) {
 		return fmt.Errorf("%w: its deliveries went to the next consumer", err)
@@ -79,7 +79,7 @@ func (d *RawDelivery) settle(done bool) error {
 }
 
 // withdraw takes a lease out of the table; the caller settles it.
-func (q *Raw) withdraw(ls ring.Lease) error {
+func (q *Raw) withdraw(ls row.Lease) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.closed {

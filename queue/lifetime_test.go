@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/shiplap-ipc/shiplap"
-	"github.com/shiplap-ipc/shiplap/internal/ring"
+	"github.com/shiplap-ipc/shiplap/internal/row"
 )
 
 func lifetimeQueue(t *testing.T, opt *Options) (d *shiplap.Domain, stay *Raw) {
@@ -120,9 +120,9 @@ func TestAckOutside(t *testing.T) {
 	}
 }
 
-func settled(t *testing.T, q *Raw, ls ring.Lease) {
+func settled(t *testing.T, q *Raw, ls row.Lease) {
 	t.Helper()
-	if err := errors.Join(q.ring.Settle(ls, true), q.Close()); err != nil {
+	if err := errors.Join(q.row.Settle(ls, true), q.Close()); err != nil {
 		t.Fatal(err)
 	}
 }

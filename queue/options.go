@@ -8,7 +8,7 @@ import (
 	"github.com/shiplap-ipc/shiplap/internal/errs"
 	"github.com/shiplap-ipc/shiplap/internal/mem"
 	"github.com/shiplap-ipc/shiplap/internal/object"
-	"github.com/shiplap-ipc/shiplap/internal/ring"
+	"github.com/shiplap-ipc/shiplap/internal/row"
 	"github.com/shiplap-ipc/shiplap/internal/schema"
 )
 
@@ -55,8 +55,8 @@ const (
 	paramArea = 0 // bytes of the ring
 	paramAck  = 1 // 1 with acknowledgement
 
-	ringBase = object.HeaderSize
-	ctlSize  = object.HeaderSize + 4096
+	rowBase = object.HeaderSize
+	ctlSize = object.HeaderSize + 4096
 )
 
 func (o *Options) spec(d schema.Descriptor) (object.Spec, error) {
@@ -64,15 +64,15 @@ func (o *Options) spec(d schema.Descriptor) (object.Spec, error) {
 	if n == 0 {
 		n = DefaultCapacity
 	}
-	if n < 0 || n > ring.MaxArea {
-		return object.Spec{}, fmt.Errorf("%w: a capacity of %d bytes, possible are %d to %d", errs.ErrTooLarge, n, ring.MinArea, ring.MaxArea)
+	if n < 0 || n > row.MaxArea {
+		return object.Spec{}, fmt.Errorf("%w: a capacity of %d bytes, possible are %d to %d", errs.ErrTooLarge, n, row.MinArea, row.MaxArea)
 	}
-	area := uint64(1) << bits.Len64(uint64(max(n, ring.MinArea))-1)
+	area := uint64(1) << bits.Len64(uint64(max(n, row.MinArea))-1)
 	s := object.Spec{
 		Kind: object.Queue, Label: o.Label, Desc: d,
 		Parts:  []mem.Part{{Len: ctlSize}, {Len: int(area), Mirror: true}},
-		Locks:  []object.LockAt{{Name: "producer", Off: ringBase + ring.ProducerLock}, {Name: "consumer", Off: ringBase + ring.ConsumerLock}},
-		Events: []int{ringBase + ring.NotEmpty, ringBase + ring.NotFull},
+		Locks:  []object.LockAt{{Name: "producer", Off: rowBase + row.ProducerLock}, {Name: "consumer", Off: rowBase + row.ConsumerLock}},
+		Events: []int{rowBase + row.NotEmpty, rowBase + row.NotFull},
 	}
 	s.Params[paramArea] = area
 	if o.Ack {
@@ -86,7 +86,7 @@ func (o *Options) spec(d schema.Descriptor) (object.Spec, error) {
 
 func parts(h *object.Header) ([]mem.Part, error) {
 	area, ack := h.Params[paramArea], h.Params[paramAck]
-	if err := ring.CheckArea(area); err != nil {
+	if err := row.CheckArea(area); err != nil {
 		return nil, err
 	}
 	if ack > 1 {

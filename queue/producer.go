@@ -7,7 +7,7 @@ import (
 	"github.com/shiplap-ipc/shiplap/internal/errs"
 	"github.com/shiplap-ipc/shiplap/internal/mem"
 	"github.com/shiplap-ipc/shiplap/internal/object"
-	"github.com/shiplap-ipc/shiplap/internal/ring"
+	"github.com/shiplap-ipc/shiplap/internal/row"
 	"github.com/shiplap-ipc/shiplap/internal/wait"
 )
 
@@ -16,9 +16,9 @@ import (
 type RawProducer struct {
 	q    *Raw
 	sess wait.Session
-	ring *ring.Ring
+	row  *row.Queue
 	pin  object.Pin
-	p    ring.Producer
+	p    row.Producer
 	view []byte // reserved, not committed
 }
 
@@ -29,17 +29,17 @@ func (q *Raw) Producer(ctx context.Context) (*RawProducer, error) {
 	}
 	p := &RawProducer{q: q}
 	p.sess.Check, p.sess.Verify = q.obj.Err, q.obj.Verify
-	p.ring = view(q.obj, q.mode, &p.sess)
+	p.row = view(q.obj, q.mode, &p.sess)
 	p.pin.Init(p.free)
 	err := object.Guarded(func() error {
-		if _, err := q.ring.ProducerLock.Lock(ctx); err != nil {
+		if _, err := q.row.ProducerLock.Lock(ctx); err != nil {
 			return err
 		}
-		return q.ring.ProducerLock.Keep(func() error {
-			if err := p.p.Resume(p.ring); err != nil {
+		return q.row.ProducerLock.Keep(func() error {
+			if err := p.p.Resume(&p.row.Row); err != nil {
 				return err
 			}
-			p.ring.ProducerLock.MarkSince()
+			p.row.ProducerLock.MarkSince()
 			return nil
 		})
 	})
@@ -58,7 +58,7 @@ func (q *Raw) Producer(ctx context.Context) (*RawProducer, error) {
 func (p *RawProducer) free() {
 	_ = object.Guarded(func() error {
 		p.p.Drop()
-		p.ring.ProducerLock.UnlockLong()
+		p.row.ProducerLock.UnlockLong()
 		return nil
 	})
 	p.q.obj.Gate.Leave()

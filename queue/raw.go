@@ -11,7 +11,7 @@ import (
 	"github.com/shiplap-ipc/shiplap/internal/errs"
 	"github.com/shiplap-ipc/shiplap/internal/mem"
 	"github.com/shiplap-ipc/shiplap/internal/object"
-	"github.com/shiplap-ipc/shiplap/internal/ring"
+	"github.com/shiplap-ipc/shiplap/internal/row"
 	"github.com/shiplap-ipc/shiplap/internal/schema"
 	"github.com/shiplap-ipc/shiplap/internal/wait"
 )
@@ -19,13 +19,13 @@ import (
 // Raw is an open queue in bytes. All methods may be called concurrently.
 type Raw struct {
 	obj    *object.Object
-	ring   *ring.Ring
+	row    *row.Queue
 	mode   wait.Mode
 	accept int // the longest message that is copied out
 
 	mu        sync.Mutex
 	exclusive map[interface{ Close() error }]struct{} // handles to close with this one
-	leases    map[uint64]ring.Lease                   // deliveries not settled yet
+	leases    map[uint64]row.Lease                    // deliveries not settled yet
 	closed    bool
 }
 
@@ -78,15 +78,15 @@ func newRaw(o *object.Object, opt *Options) *Raw {
 	}
 	r := view(o, mode, &o.Sess)
 	r.Accept(opt.MaxReceive)
-	return &Raw{obj: o, mode: mode, accept: opt.MaxReceive, ring: r,
-		exclusive: map[interface{ Close() error }]struct{}{}, leases: map[uint64]ring.Lease{}}
+	return &Raw{obj: o, mode: mode, accept: opt.MaxReceive, row: r,
+		exclusive: map[interface{ Close() error }]struct{}{}, leases: map[uint64]row.Lease{}}
 }
 
-func view(o *object.Object, mode wait.Mode, sess *wait.Session) *ring.Ring {
-	return ring.Open(ring.Config{
-		Ctl: o.Ctl, Base: ringBase, Area: o.Region.Span(1), State: o.Word, Object: o.Word, Ack: o.Params[paramAck] == 1,
+func view(o *object.Object, mode wait.Mode, sess *wait.Session) *row.Queue {
+	return row.OpenQueue(row.Config{
+		Ctl: o.Ctl, Base: rowBase, Area: o.Region.Span(1), State: o.Word, Object: o.Word,
 		Owners: o.Space.Table, Sess: sess, Mode: mode,
-	})
+	}, o.Params[paramAck] == 1)
 }
 
 // enter lets a call in; when ok, leave must follow.
@@ -109,10 +109,10 @@ func (q *Raw) Name() string { return q.obj.Name }
 func (q *Raw) Type() string { return q.obj.Desc }
 
 // Ack reports whether deliveries have to be acknowledged.
-func (q *Raw) Ack() bool { return q.ring.Ack() }
+func (q *Raw) Ack() bool { return q.row.Ack() }
 
 // MaxMessage is the longest message that fits, in bytes.
-func (q *Raw) MaxMessage() int { return q.ring.MaxPayload() }
+func (q *Raw) MaxMessage() int { return q.row.MaxPayload() }
 
 // String names the queue.
 func (q *Raw) String() string { return fmt.Sprintf("queue %q of %s", q.obj.Name, q.obj.Desc) }
@@ -126,7 +126,7 @@ func (q *Raw) TryPut(b []byte) (err error) {
 	defer q.obj.Gate.Leave()
 	g := mem.Protect()
 	defer g.Recover(&err)
-	err = q.explain(q.ring.TryPut(b))
+	err = q.explain(q.row.TryPut(b))
 	g.Done = true
 	return err
 }
@@ -140,7 +140,7 @@ func (q *Raw) Put(ctx context.Context, b []byte) (err error) {
 	defer q.obj.Gate.Leave()
 	g := mem.Protect()
 	defer g.Recover(&err)
-	err = q.explain(q.ring.Put(ctx, b))
+	err = q.explain(q.row.Put(ctx, b))
 	g.Done = true
 	return err
 }
@@ -154,7 +154,7 @@ func (q *Raw) PutMany(ctx context.Context, msgs [][]byte) (n int, err error) {
 	defer q.obj.Gate.Leave()
 	g := mem.Protect()
 	defer g.Recover(&err)
-	n, err = q.ring.PutMany(ctx, msgs)
+	n, err = q.row.PutMany(ctx, msgs)
 	err = q.explain(err)
 	g.Done = true
 	return n, err
@@ -165,10 +165,10 @@ func (q *Raw) PutMany(ctx context.Context, msgs [][]byte) (n int, err error) {
 func (q *Raw) TryGet(dst []byte) (msg []byte, err error) {
 	msg = dst
 	err = q.call(func() (err error) {
-		if q.ring.Ack() {
-			return q.leaseNow(q.ring.TryLease, &msg)
+		if q.row.Ack() {
+			return q.leaseNow(q.row.TryLease, &msg)
 		}
-		msg, err = q.ring.TryGet(dst)
+		msg, err = q.row.TryGet(dst)
 		return err
 	})
 	return msg, err
@@ -184,11 +184,11 @@ func (q *Raw) Get(ctx context.Context, dst []byte) (msg []byte, err error) {
 	defer q.obj.Gate.Leave()
 	g := mem.Protect()
 	defer g.Recover(&err)
-	if q.ring.Ack() {
+	if q.row.Ack() {
 		msg = dst
-		err = q.leaseNow(func() (ring.Lease, error) { return q.ring.Lease(ctx) }, &msg)
+		err = q.leaseNow(func() (row.Lease, error) { return q.row.Lease(ctx) }, &msg)
 	} else {
-		msg, err = q.ring.Get(ctx, dst)
+		msg, err = q.row.Get(ctx, dst)
 	}
 	err = q.explain(err)
 	g.Done = true
@@ -196,13 +196,13 @@ func (q *Raw) Get(ctx context.Context, dst []byte) (msg []byte, err error) {
 }
 
 // leaseNow takes and acknowledges one message.
-func (q *Raw) leaseNow(lease func() (ring.Lease, error), msg *[]byte) error {
+func (q *Raw) leaseNow(lease func() (row.Lease, error), msg *[]byte) error {
 	ls, err := lease()
 	if err != nil {
 		return err
 	}
-	*msg = append(*msg, q.ring.Payload(ls)...)
-	return q.ring.Settle(ls, true)
+	*msg = append(*msg, q.row.Payload(ls)...)
+	return q.row.Settle(ls, true)
 }
 
 // GetMany hands up to most messages to f, at least one, waiting for the first. The slice that f gets is
@@ -210,12 +210,12 @@ func (q *Raw) leaseNow(lease func() (ring.Lease, error), msg *[]byte) error {
 // saw is taken, also the message that it refused or failed at. n counts those that f accepted.
 func (q *Raw) GetMany(ctx context.Context, most int, f func(msg []byte) error) (n int, err error) {
 	err = q.call(func() (err error) {
-		if !q.ring.Ack() {
-			n, err = q.ring.GetMany(ctx, most, f)
+		if !q.row.Ack() {
+			n, err = q.row.GetMany(ctx, most, f)
 			return err
 		}
-		lease := func() (ring.Lease, error) { return q.ring.Lease(ctx) }
-		for ; n < most; lease = q.ring.TryLease { // wait for the first only
+		lease := func() (row.Lease, error) { return q.row.Lease(ctx) }
+		for ; n < most; lease = q.row.TryLease { // wait for the first only
 			var b []byte
 			if err := q.leaseNow(lease, &b); err != nil {
 				if n > 0 && (err == errs.ErrEmpty || err == errs.ErrBusy) {
@@ -257,7 +257,7 @@ func untilClosed[T any](get func() (T, error)) iter.Seq2[T, error] {
 // get shiplap.ErrClosed. It is not undone. The handle stays open: see Close.
 func (q *Raw) CloseQueue() error {
 	return q.call(func() error {
-		q.ring.Close()
+		q.row.Close()
 		return nil
 	})
 }
@@ -283,7 +283,7 @@ func (q *Raw) Close() error {
 		err = errors.Join(err, ignoreClosed(h.Close()))
 	}
 	for _, ls := range leases {
-		err = errors.Join(err, ignoreConflict(q.explain(object.Guarded(func() error { return q.ring.Settle(ls, false) }))))
+		err = errors.Join(err, ignoreConflict(q.explain(object.Guarded(func() error { return q.row.Settle(ls, false) }))))
 	}
 	return errors.Join(err, q.obj.Close())
 }

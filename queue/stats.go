@@ -31,11 +31,11 @@ func (s Stats) String() string {
 // Stats looks at the queue; it takes no lock and needs nobody alive.
 func (q *Raw) Stats() (s Stats, err error) {
 	err = q.call(func() error {
-		r, err := q.ring.Stats()
+		r, err := q.row.Stats()
 		s = Stats{
 			Name: q.obj.Name, Type: q.obj.Desc, Capacity: r.Size, Used: r.Used, HighWater: r.HighWater,
 			Depth: r.Depth, Puts: r.Puts, Gets: r.Gets, Bytes: r.Bytes, PutWaits: r.PutSleeps, GetWaits: r.GetSleeps,
-			Ack: q.ring.Ack(), Deliveries: r.Deliveries, Redeliveries: r.Redeliveries, Closed: r.Closed,
+			Ack: q.row.Ack(), Deliveries: r.Deliveries, Redeliveries: r.Redeliveries, Closed: r.Closed,
 		}
 		return err
 	})

@@ -6,9 +6,9 @@ import (
 
 	"github.com/shiplap-ipc/shiplap"
 	"github.com/shiplap-ipc/shiplap/internal/errs"
-	"github.com/shiplap-ipc/shiplap/internal/feed"
 	"github.com/shiplap-ipc/shiplap/internal/mem"
 	"github.com/shiplap-ipc/shiplap/internal/object"
+	"github.com/shiplap-ipc/shiplap/internal/row"
 	"github.com/shiplap-ipc/shiplap/internal/schema"
 )
 
@@ -35,7 +35,7 @@ func (p Policy) String() string {
 
 // ErrLagged is the error of a subscriber that was too slow for a topic with Overwrite: N messages are gone. The next
 // Receive goes on behind them. Get at it with errors.As.
-type ErrLagged = feed.Lagged
+type ErrLagged = row.Lagged
 
 // Codec names how messages become bytes.
 type Codec = schema.Codec
@@ -55,7 +55,7 @@ const (
 	// DefaultSubscribers is how many subscribers a topic can have that asks for nothing else.
 	DefaultSubscribers = 256
 	// MaxSubscribers is the most that can be asked for.
-	MaxSubscribers = feed.MaxSlots
+	MaxSubscribers = row.MaxSlots
 )
 
 // Options of a topic. The zero value is good. Those marked (creation) count only for who makes it.
@@ -92,9 +92,9 @@ const (
 	paramPolicy = 1
 	paramSlots  = 2
 
-	feedBase  = object.HeaderSize
+	rowBase   = object.HeaderSize
 	tableBase = 2 * object.HeaderSize
-	pageSlots = object.HeaderSize / feed.SlotSize
+	pageSlots = object.HeaderSize / row.SlotSize
 )
 
 func (o *Options) spec(d schema.Descriptor) (object.Spec, error) {
@@ -108,8 +108,8 @@ func (o *Options) spec(d schema.Descriptor) (object.Spec, error) {
 	if subs == 0 {
 		subs = DefaultSubscribers
 	}
-	if n < 0 || n > feed.MaxArea {
-		return fail("a capacity of %d bytes, possible are %d to %d", n, feed.MinArea, feed.MaxArea)
+	if n < 0 || n > row.MaxArea {
+		return fail("a capacity of %d bytes, possible are %d to %d", n, row.MinArea, row.MaxArea)
 	}
 	if subs < 0 || subs > MaxSubscribers {
 		return fail("%d subscribers, possible are 1 to %d", subs, MaxSubscribers)
@@ -117,13 +117,13 @@ func (o *Options) spec(d schema.Descriptor) (object.Spec, error) {
 	if o.Policy > Overwrite {
 		return object.Spec{}, fmt.Errorf("%w: %v; there are Block and Overwrite", errs.ErrUnsupported, o.Policy)
 	}
-	area := uint64(1) << bits.Len64(uint64(max(n, feed.MinArea))-1)
+	area := uint64(1) << bits.Len64(uint64(max(n, row.MinArea))-1)
 	slots := uint64(subs+pageSlots-1) / pageSlots * pageSlots
 	s := object.Spec{
 		Kind: object.Topic, Label: o.Label, Desc: d,
 		Parts:  topicParts(area, slots),
-		Locks:  []object.LockAt{{Name: "publisher", Off: feedBase + feed.PublisherLock}},
-		Events: []int{feedBase + feed.Published, feedBase + feed.Room},
+		Locks:  []object.LockAt{{Name: "publisher", Off: rowBase + row.ProducerLock}},
+		Events: []int{rowBase + row.Published, rowBase + row.Room},
 	}
 	s.Params[paramArea], s.Params[paramPolicy], s.Params[paramSlots] = area, uint64(o.Policy), slots
 	if o.Ephemeral {
@@ -133,15 +133,15 @@ func (o *Options) spec(d schema.Descriptor) (object.Spec, error) {
 }
 
 func topicParts(area, slots uint64) []mem.Part {
-	return []mem.Part{{Len: tableBase + int(slots)*feed.SlotSize}, {Len: int(area), Mirror: true}}
+	return []mem.Part{{Len: tableBase + int(slots)*row.SlotSize}, {Len: int(area), Mirror: true}}
 }
 
 func parts(h *object.Header) ([]mem.Part, error) {
 	area, policy, slots := h.Params[paramArea], h.Params[paramPolicy], h.Params[paramSlots]
-	if err := feed.CheckArea(area); err != nil {
+	if err := row.CheckArea(area); err != nil {
 		return nil, err
 	}
-	if err := feed.CheckSlots(slots); err != nil {
+	if err := row.CheckSlots(slots); err != nil {
 		return nil, err
 	}
 	if slots%pageSlots != 0 {

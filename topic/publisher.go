@@ -6,9 +6,9 @@ import (
 	"fmt"
 
 	"github.com/shiplap-ipc/shiplap/internal/errs"
-	"github.com/shiplap-ipc/shiplap/internal/feed"
 	"github.com/shiplap-ipc/shiplap/internal/mem"
 	"github.com/shiplap-ipc/shiplap/internal/object"
+	"github.com/shiplap-ipc/shiplap/internal/row"
 	"github.com/shiplap-ipc/shiplap/internal/wait"
 )
 
@@ -17,9 +17,9 @@ import (
 type RawPublisher struct {
 	t    *Raw
 	sess wait.Session
-	feed *feed.Feed
+	row  *row.Topic
 	pin  object.Pin
-	p    feed.Publisher
+	p    row.Producer
 }
 
 // Publisher takes the publishing side for this handle alone, waiting while somebody else has it.
@@ -29,17 +29,17 @@ func (t *Raw) Publisher(ctx context.Context) (*RawPublisher, error) {
 	}
 	p := &RawPublisher{t: t}
 	p.sess.Check, p.sess.Verify = t.obj.Err, t.obj.Verify
-	p.feed = view(t.obj, t.mode, &p.sess)
+	p.row = view(t.obj, t.mode, &p.sess)
 	p.pin.Init(p.free)
 	err := object.Guarded(func() error {
-		if _, err := t.feed.Lock.Lock(ctx); err != nil {
+		if _, err := t.row.ProducerLock.Lock(ctx); err != nil {
 			return err
 		}
-		return t.feed.Lock.Keep(func() error {
-			if err := p.p.Resume(p.feed); err != nil {
+		return t.row.ProducerLock.Keep(func() error {
+			if err := p.p.Resume(&p.row.Row); err != nil {
 				return err
 			}
-			p.feed.Lock.MarkSince()
+			p.row.ProducerLock.MarkSince()
 			return nil
 		})
 	})
@@ -57,7 +57,7 @@ func (t *Raw) Publisher(ctx context.Context) (*RawPublisher, error) {
 // free gives the side back; it runs once, when nobody is inside.
 func (p *RawPublisher) free() {
 	_ = object.Guarded(func() error {
-		p.feed.Lock.UnlockLong()
+		p.row.ProducerLock.UnlockLong()
 		return nil
 	})
 	p.t.obj.Gate.Leave()
@@ -82,7 +82,7 @@ func (p *RawPublisher) Publish(ctx context.Context, b []byte) (err error) {
 	}
 	g := mem.Protect()
 	defer p.leave(&g, &err)
-	if err = p.p.Publish(ctx, b); err != nil {
+	if err = p.p.Put(ctx, b); err != nil {
 		err = p.t.obj.Wrap(err)
 	}
 	g.Done = true
@@ -105,7 +105,7 @@ func (p *RawPublisher) TryPublish(b []byte) (err error) {
 	}
 	g := mem.Protect()
 	defer p.leave(&g, &err)
-	if !p.p.PublishNow(b) {
+	if !p.p.PutNow(b) {
 		if err = p.p.Add(b); err == nil {
 			err = p.p.Commit()
 		}
@@ -122,7 +122,7 @@ func (p *RawPublisher) PublishMany(ctx context.Context, msgs [][]byte) (n int, e
 	}
 	g := mem.Protect()
 	defer p.leave(&g, &err)
-	n, err = p.p.PublishAll(ctx, msgs)
+	n, err = p.p.PutAll(ctx, msgs)
 	err = p.t.obj.Wrap(err)
 	g.Done = true
 	return n, err

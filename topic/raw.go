@@ -9,9 +9,9 @@ import (
 
 	"github.com/shiplap-ipc/shiplap"
 	"github.com/shiplap-ipc/shiplap/internal/errs"
-	"github.com/shiplap-ipc/shiplap/internal/feed"
 	"github.com/shiplap-ipc/shiplap/internal/mem"
 	"github.com/shiplap-ipc/shiplap/internal/object"
+	"github.com/shiplap-ipc/shiplap/internal/row"
 	"github.com/shiplap-ipc/shiplap/internal/schema"
 	"github.com/shiplap-ipc/shiplap/internal/wait"
 )
@@ -19,7 +19,7 @@ import (
 // Raw is an open topic in bytes. All methods may be called concurrently.
 type Raw struct {
 	obj    *object.Object
-	feed   *feed.Feed
+	row    *row.Topic
 	mode   wait.Mode
 	accept int // the longest message that subscriptions copy out
 
@@ -81,15 +81,15 @@ func newRaw(o *object.Object, opt *Options) *Raw {
 	if mode == shiplap.WaitAdaptive {
 		mode = o.Space.Mode
 	}
-	return &Raw{obj: o, mode: mode, accept: opt.MaxReceive, feed: view(o, mode, &o.Sess),
+	return &Raw{obj: o, mode: mode, accept: opt.MaxReceive, row: view(o, mode, &o.Sess),
 		made: map[handle]struct{}{}}
 }
 
-func view(o *object.Object, mode wait.Mode, sess *wait.Session) *feed.Feed {
-	return feed.Open(feed.Config{
-		Ctl: o.Ctl, Base: feedBase, Table: tableBase, Slots: int(o.Params[paramSlots]), Area: o.Region.Span(1), State: o.Word,
-		Overwrite: o.Params[paramPolicy] == uint64(Overwrite), Owners: o.Space.Table, Sess: sess, Mode: mode,
-	})
+func view(o *object.Object, mode wait.Mode, sess *wait.Session) *row.Topic {
+	return row.OpenTopic(row.Config{
+		Ctl: o.Ctl, Base: rowBase, Area: o.Region.Span(1), State: o.Word, Object: o.Word,
+		Owners: o.Space.Table, Sess: sess, Mode: mode,
+	}, row.Slots{At: tableBase, N: int(o.Params[paramSlots])}, o.Params[paramPolicy] == uint64(Overwrite))
 }
 
 // enter lets a call in; when ok, leave must follow.
@@ -110,7 +110,7 @@ func (t *Raw) Type() string { return t.obj.Desc }
 func (t *Raw) Policy() Policy { return Policy(t.obj.Params[paramPolicy]) }
 
 // MaxMessage is the longest message that fits, in bytes.
-func (t *Raw) MaxMessage() int { return t.feed.MaxPayload() }
+func (t *Raw) MaxMessage() int { return t.row.MaxPayload() }
 
 // String names the topic.
 func (t *Raw) String() string { return fmt.Sprintf("topic %q of %s", t.obj.Name, t.obj.Desc) }
@@ -124,7 +124,7 @@ func (t *Raw) TryPublish(b []byte) (err error) {
 	defer t.obj.Gate.Leave()
 	g := mem.Protect()
 	defer g.Recover(&err)
-	err = t.obj.Wrap(t.feed.TryPublish(b))
+	err = t.obj.Wrap(t.row.TryPut(b))
 	g.Done = true
 	return err
 }
@@ -138,7 +138,7 @@ func (t *Raw) Publish(ctx context.Context, b []byte) (err error) {
 	defer t.obj.Gate.Leave()
 	g := mem.Protect()
 	defer g.Recover(&err)
-	err = t.obj.Wrap(t.feed.Publish(ctx, b))
+	err = t.obj.Wrap(t.row.Put(ctx, b))
 	g.Done = true
 	return err
 }
@@ -147,7 +147,7 @@ func (t *Raw) Publish(ctx context.Context, b []byte) (err error) {
 // n says how many were published.
 func (t *Raw) PublishMany(ctx context.Context, msgs [][]byte) (n int, err error) {
 	err = t.obj.Call(func() error {
-		n, err = t.feed.PublishMany(ctx, msgs)
+		n, err = t.row.PutMany(ctx, msgs)
 		return err
 	})
 	return n, err
@@ -157,7 +157,7 @@ func (t *Raw) PublishMany(ctx context.Context, msgs [][]byte) (n int, err error)
 // subscribers receive what is there, then shiplap.ErrClosed. It is not undone. The handle stays open: see Close.
 func (t *Raw) CloseTopic() error {
 	return t.obj.Call(func() error {
-		t.feed.Close()
+		t.row.Close()
 		return nil
 	})
 }

@@ -62,7 +62,7 @@ func (s Stats) String() string {
 // Stats looks at the topic; it takes no lock and needs nobody alive.
 func (t *Raw) Stats() (s Stats, err error) {
 	err = t.obj.Call(func() error {
-		f := t.feed.Stats()
+		f := t.row.Stats()
 		s = Stats{
 			Name: t.obj.Name, Type: t.obj.Desc, Policy: t.Policy().String(), Capacity: f.Size, Used: f.Used, Kept: f.Kept,
 			Published: f.Published, Bytes: f.Bytes, PublishWaits: f.PublishSleeps, ReceiveWaits: f.SubscribeSleeps, Closed: f.Closed,

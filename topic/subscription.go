@@ -9,9 +9,9 @@ import (
 
 	"github.com/shiplap-ipc/shiplap/internal/coder"
 	"github.com/shiplap-ipc/shiplap/internal/errs"
-	"github.com/shiplap-ipc/shiplap/internal/feed"
 	"github.com/shiplap-ipc/shiplap/internal/mem"
 	"github.com/shiplap-ipc/shiplap/internal/object"
+	"github.com/shiplap-ipc/shiplap/internal/row"
 	"github.com/shiplap-ipc/shiplap/internal/wait"
 )
 
@@ -20,9 +20,9 @@ import (
 type RawSubscription struct {
 	t    *Raw
 	sess wait.Session
-	feed *feed.Feed
+	row  *row.Topic
 	pin  object.Pin
-	s    *feed.Subscriber
+	s    *row.Subscriber
 }
 
 // Subscribe makes a subscriber, which gets what is published from now on, and before that the last messages if it asks
@@ -36,11 +36,11 @@ func (t *Raw) Subscribe(opt *SubOptions) (*RawSubscription, error) {
 	}
 	s := &RawSubscription{t: t}
 	s.sess.Check, s.sess.Verify = t.obj.Err, t.obj.Verify
-	s.feed = view(t.obj, t.mode, &s.sess)
-	s.feed.Accept(t.accept)
+	s.row = view(t.obj, t.mode, &s.sess)
+	s.row.Accept(t.accept)
 	s.pin.Init(s.free)
 	err := object.Guarded(func() (err error) {
-		s.s, err = s.feed.Subscribe(uint64(max(opt.Last, 0)))
+		s.s, err = s.row.Subscribe(uint64(max(opt.Last, 0)))
 		return err
 	})
 	if err != nil {

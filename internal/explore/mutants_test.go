@@ -23,8 +23,8 @@ type mutant struct {
 	edits []edit
 }
 
-// feedScenes says that a scene is in package feed.
-const feedScenes = "feed: "
+// rowScenes says that a scene is in package row.
+const rowScenes = "row: "
 
 const forEver = "asleep for ever"
 
@@ -35,10 +35,11 @@ const (
 	holdersGo = "internal/holders/holders.go"
 	rwlockGo  = "internal/rwlock/rwlock.go"
 	barrierGo = "internal/barrier/barrier.go"
-	putGo     = "internal/ring/producer.go"
-	ackGo     = "internal/ring/ack.go"
-	ringWait  = "internal/ring/wait.go"
-	publishGo = "internal/feed/publisher.go"
+	putGo     = "internal/row/producer.go"
+	ackGo     = "internal/row/ack.go"
+	waitGo    = "internal/row/wait.go"
+	leaseGo   = "internal/row/leasewait.go"
+	roomGo    = "internal/row/room.go"
 	robustGo  = "internal/robust/mutex.go"
 	gateGo    = "internal/object/gate.go"
 	removeGo  = "internal/object/remove.go"
@@ -76,26 +77,26 @@ var mutants = []mutant{
 		"		if w.bound > watchFrom || wait.Crowded() {\n			c.Depend(l.owners, owner)\n		}\n", ""}, {waitingGo,
 		"		if v&waitersBit == 0 {", "		c.Depend(l.owners, owner)\n		if v&waitersBit == 0 {"}, {untilGo,
 		"if err == nil && !over && c.renewed {", "if false {"}}},
-	{"busy is not set before the look at the state word in PutNow", "TestRingExclusive/closed", "", []edit{{putGo,
-		"	r.busy.StoreRelease(1) // pairs with Heavy in Drained\n	if r.flags() != 0 {", "	if r.flags() != 0 {"}}},
+	{"busy is not set before the look at the state word", "TestRingExclusive/closed", "", []edit{{putGo,
+		"	r.busy.StoreRelease(1) // pairs with Heavy in final\n	if r.flags() != 0 {", "	if r.flags() != 0 {"}}},
 	{"the mark for records given back is cleared by a release store", "TestRingLeases/two", forEver, []edit{{ackGo,
-		"r.again.Swap(0)", "r.again.StoreRelease(0)"}}},
+		"q.again.Swap(0)", "q.again.StoreRelease(0)"}}},
 	{"the mark for records given back is cleared by a store", "TestRingLeases/two", forEver, []edit{{ackGo,
-		"r.again.Swap(0)", "r.again.Store(0)"}}},
-	{"the consumer lock is given back without a look at acknowledged records", "TestRingLeases/room", forEver, []edit{{ringWait,
-		"	if r.headDone() {\n		r.notFull", "	if false {\n		r.notFull"}}},
+		"q.again.Swap(0)", "q.again.Store(0)"}}},
+	{"the consumer lock is given back without a look at acknowledged records", "TestRingLeases/room", forEver, []edit{{waitGo,
+		"	if q.headDone() {\n		q.notFull", "	if false {\n		q.notFull"}}},
 	{"a producer that waits for room names the owner of the lock before it tries", "TestRingNotices/a_consumer_dies_beside", forEver,
-		[]edit{{ringWait, "	for range reclaimTries {\n",
-			"	if o := r.ConsumerLock.Owner(); o != 0 {\n		c.Depend(r.Owners, o)\n	}\n	if true {\n		return r.tryReclaim()\n	}\n	for {\n"}}},
+		[]edit{{waitGo, "	for range reclaimTries {\n",
+			"	if o := q.ConsumerLock.Owner(); o != 0 {\n		c.Depend(q.Owners, o)\n	}\n	if true {\n		return q.tryReclaim()\n	}\n	for {\n"}}},
 	{"a producer sleeps beside room when the consumer lock is free", "TestRingNotices/a_consumer_dies,", forEver,
-		[]edit{{ringWait, "if !r.headDone() { // else", "if true { // else"}}},
+		[]edit{{waitGo, "if !q.headDone() { // else", "if true { // else"}}},
 	{"a message that was put before the peer went is not looked for", "TestRingNotices/the_writing", "told that all is over",
-		[]edit{{ringWait, "			if w.ready.Ready() { // it was put", "			if false { // it was put"}}},
-	{"a consumer does not name the holders of records", "TestRingNotices/(the_holder|one_of)", forEver, []edit{{ringWait,
-		"	for _, h := range w.alive {\n		c.Depend(r.Owners, h.token)\n	}\n", ""}}},
+		[]edit{{waitGo, "			if w.ready.Ready() { // it was put", "			if false { // it was put"}}},
+	{"a consumer does not name the holders of records", "TestRingNotices/(the_holder|one_of)", forEver, []edit{{leaseGo,
+		"	for _, h := range w.alive {\n		c.Depend(q.Owners, h.token)\n	}\n", ""}}},
 	{"a delivery of a dead holder is handed out by a store", "TestRingAckedThenDead", "came again", []edit{{ackGo,
-		"	if !r.word(pos+wordSize).CAS(st, leasedState(r.Owners.Self(), count)) {",
-		"	r.word(pos + wordSize).StoreRelease(leasedState(r.Owners.Self(), count))\n	if false {"}}},
+		"	if !q.word(pos+wordSize).CAS(st, leasedState(q.Owners.Self(), count)) {",
+		"	q.word(pos + wordSize).StoreRelease(leasedState(q.Owners.Self(), count))\n	if false {"}}},
 	{"a light Lock does not look again whether the handle is closed", "TestMutexClose", "conflict", []edit{{robustGo,
 		"if m.damaged.Load()|m.bars.Load() == 0 {", "if m.damaged.Load() == 0 {"}}},
 	{"a handle that is closed does not look whether the lock is held", "TestMutexClose", "conflict", []edit{{robustGo,
@@ -125,8 +126,8 @@ var mutants = []mutant{
 		"	if have < n && !s.unowned {", "	if false {"}}},
 	{"permits are taken without the guard", "TestSemaphore", "", []edit{{semGo,
 		"	defer s.guard.Unlock()\n	if recovered {", "	s.guard.Unlock()\n	if recovered {"}}},
-	{"the floor of a feed is stored without a fence", feedScenes + "TestSchedulesOfStoreBuffers", "", []edit{{publishGo,
-		"f.floor.Swap(to)", "f.floor.StoreRelease(to)"}}},
+	{"the floor of a topic is stored without a fence", rowScenes + "TestSchedulesOfStoreBuffers", "", []edit{{roomGo,
+		"t.floor.Swap(to)", "t.floor.StoreRelease(to)"}}},
 }
 
 // TestMutants puts each fault into the code, by an overlay of the file, and sees its scene fail. That takes the
@@ -157,8 +158,8 @@ func TestMutants(t *testing.T) {
 				return
 			}
 			scene, in := m.scene, "internal/explore"
-			if s, ok := strings.CutPrefix(scene, feedScenes); ok {
-				scene, in = s, "internal/feed"
+			if s, ok := strings.CutPrefix(scene, rowScenes); ok {
+				scene, in = s, "internal/row"
 			}
 			out, err := exec.Command("go", "test", "-tags", "explore", "-vet", "off", "-count", "1", "-failfast",
 				"-overlay", overlay(t, texts), "-run", scene, filepath.Join(root, in)).CombinedOutput()

@@ -11,7 +11,7 @@ import (
 
 	"github.com/shiplap-ipc/shiplap/internal/errs"
 	"github.com/shiplap-ipc/shiplap/internal/mem"
-	"github.com/shiplap-ipc/shiplap/internal/ring"
+	"github.com/shiplap-ipc/shiplap/internal/row"
 	"github.com/shiplap-ipc/shiplap/internal/wait"
 )
 
@@ -29,11 +29,11 @@ type aRing struct {
 }
 
 func newRing(ack bool, start int) *aRing {
-	r := mem.NewHeap(mem.Part{Len: 64 + ring.ControlSize}, mem.Part{Len: ring.MinArea})
+	r := mem.NewHeap(mem.Part{Len: 64 + row.ControlSize}, mem.Part{Len: row.MinArea})
 	a := &aRing{ctl: r.Span(0), area: r.Span(1), ack: ack, took: map[int][]int{}}
 	a.sys = &System{Memory: []*mem.Span{a.ctl, a.area}, Idle: a.idle, Final: a.final}
-	a.sys.Clock = append(lockClock(64+ring.ProducerLock), lockClock(64+ring.ConsumerLock)...)
-	a.sys.Bounded = []int{lineOf(64 + ring.ProducerLock), lineOf(64 + ring.ConsumerLock)}
+	a.sys.Clock = append(lockClock(64+row.ProducerLock), lockClock(64+row.ConsumerLock)...)
+	a.sys.Bounded = []int{lineOf(64 + row.ProducerLock), lineOf(64 + row.ConsumerLock)}
 	// Move on to where the area ends soon, so that records wrap.
 	v := a.open(nobody{})
 	for start > 0 {
@@ -65,7 +65,7 @@ func (a *aRing) fill(lens ...int) {
 }
 
 // leased hands messages out to process proc before the schedule begins.
-func (a *aRing) leased(proc, n int) (all []ring.Lease) {
+func (a *aRing) leased(proc, n int) (all []row.Lease) {
 	r := a.open(fixed(proc + 1))
 	for range n {
 		ls, err := r.TryLease()
@@ -77,7 +77,7 @@ func (a *aRing) leased(proc, n int) (all []ring.Lease) {
 }
 
 // settler ends leases in that order.
-func (a *aRing) settler(done bool, leases ...ring.Lease) {
+func (a *aRing) settler(done bool, leases ...row.Lease) {
 	a.sys.Procs = append(a.sys.Procs, func(p *Proc) {
 		r := a.open(p.Owners())
 		for _, ls := range leases {
@@ -137,8 +137,8 @@ func (a *aRing) exclusive(closes bool, lens ...int) {
 			p.Failf("%v", err)
 			return
 		}
-		var pr ring.Producer
-		if err := pr.Resume(r); err != nil {
+		var pr row.Producer
+		if err := pr.Resume(&r.Row); err != nil {
 			p.Failf("resume: %v", err)
 			return
 		}
@@ -171,7 +171,7 @@ func (a *aRing) exclusively(most int, closes bool) {
 		if closes {
 			r.Close()
 		}
-		var c ring.Consumer
+		var c row.Consumer
 		if err := c.Resume(r); err != nil {
 			p.Failf("resume: %v", err)
 			return
@@ -241,9 +241,9 @@ func must(err error) {
 	}
 }
 
-func (a *aRing) open(o wait.Owners) *ring.Ring {
-	return ring.Open(ring.Config{Ctl: a.ctl, Base: 64, Area: a.area, State: a.ctl.U32(0), Object: a.ctl.U32(8),
-		Ack: a.ack, Owners: o, Sess: &wait.Session{}, Mode: wait.Sleep})
+func (a *aRing) open(o wait.Owners) *row.Queue {
+	return row.OpenQueue(row.Config{Ctl: a.ctl, Base: 64, Area: a.area, State: a.ctl.U32(0), Object: a.ctl.U32(8),
+		Owners: o, Sess: &wait.Session{}, Mode: wait.Sleep}, a.ack)
 }
 
 // message is n bytes, all of which depend on n.
@@ -280,8 +280,8 @@ func (a *aRing) batch(closes bool, lens ...int) {
 		if _, err := r.ProducerLock.Lock(context.Background()); err != nil {
 			p.Failf("%v", err)
 		}
-		var pr ring.Producer
-		if err := pr.Resume(r); err != nil {
+		var pr row.Producer
+		if err := pr.Resume(&r.Row); err != nil {
 			p.Failf("resume: %v", err)
 		}
 		var msgs [][]byte
@@ -441,6 +441,9 @@ func (a *aRing) idle(asleep []int) error {
 
 // final: nothing reported as put is lost, nothing came twice.
 func (a *aRing) final() error {
+	if err := a.open(nobody{}).Audit(a.sys.AnyDead()); err != nil {
+		return fmt.Errorf("the hints: %w", err)
+	}
 	rest, err := a.rest()
 	if err != nil {
 		return fmt.Errorf("a survivor: %w", err)

@@ -17,10 +17,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/shiplap-ipc/shiplap"
-	feeds "github.com/shiplap-ipc/shiplap/internal/feed"
 	"github.com/shiplap-ipc/shiplap/internal/member"
 	"github.com/shiplap-ipc/shiplap/internal/object"
-	"github.com/shiplap-ipc/shiplap/internal/ring"
+	"github.com/shiplap-ipc/shiplap/internal/row"
 	"github.com/shiplap-ipc/shiplap/internal/schema"
 	"github.com/shiplap-ipc/shiplap/internal/segment"
 	hashtable "github.com/shiplap-ipc/shiplap/internal/table"
@@ -89,10 +88,10 @@ func TestConstants(t *testing.T) {
 		"member slots":       member.Slots,
 		"members file size":  len(file(t, d, member.FileName)),
 		"lock record size":   wordlock.Size,
-		"ring control size":  ring.ControlSize,
+		"ring control size":  row.ControlSize,
 		"control span size":  len(file(t, d, "q")) - 4096,
-		"smallest area":      ring.MinArea,
-		"largest area":       ring.MaxArea,
+		"smallest area":      row.MinArea,
+		"largest area":       row.MaxArea,
 		"listener area":      len(file(t, d, "l")) - len(file(t, d, "q")) + 4096,
 		"longest name":       segment.MaxName,
 		"longest file name":  240,
@@ -103,8 +102,8 @@ func TestConstants(t *testing.T) {
 		"largest store":        hashtable.MaxSize,
 		"longest key":          store.MaxKey,
 		"longest value":        store.MaxValue,
-		"topic control size":   feeds.ControlSize,
-		"subscriber slot size": feeds.SlotSize,
+		"topic control size":   row.ControlSize,
+		"subscriber slot size": row.SlotSize,
 		"most subscribers":     topic.MaxSubscribers,
 	}
 	if q.MaxMessage() != 4096-16 {

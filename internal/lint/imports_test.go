@@ -103,18 +103,18 @@ func TestPackageRules(t *testing.T) {
 		p    pkg
 		rule string // that objects, or "" for none
 	}{
-		{"good", pkg{path: "queue", name: "x", doc: doc, imports: []string{module, module + "/internal/ring", "fmt"}}, ""},
+		{"good", pkg{path: "queue", name: "x", doc: doc, imports: []string{module, module + "/internal/row", "fmt"}}, ""},
 		{"good unsafe", pkg{path: "internal/mem", name: "x", doc: doc, imports: []string{"unsafe"}}, ""},
 		{"unsafe", pkg{path: "queue", name: "x", doc: doc, imports: []string{"unsafe"}}, "restricted"},
 		{"unsafe below mem", pkg{path: "internal/mem/sub", name: "x", doc: doc, imports: []string{"unsafe"}}, "restricted"},
 		{"cgo", pkg{path: "internal/mem", name: "x", doc: doc, imports: []string{"C"}}, "restricted"},
 		{"unix", pkg{path: "pipe", name: "x", doc: doc, imports: []string{"golang.org/x/sys/unix"}}, "restricted"},
-		{"up", pkg{path: "internal/ring", name: "x", doc: doc, imports: []string{module + "/internal/object"}}, "layer"},
+		{"up", pkg{path: "internal/row", name: "x", doc: doc, imports: []string{module + "/internal/object"}}, "layer"},
 		{"up to the root", pkg{path: "internal/object", name: "x", doc: doc, imports: []string{module}}, "layer"},
-		{"beside", pkg{path: "internal/ring", name: "x", doc: doc, imports: []string{module + "/internal/table"}}, "layer"},
-		{"beside, from below", pkg{path: "internal/ring/sub", name: "x", doc: doc,
+		{"beside", pkg{path: "internal/row", name: "x", doc: doc, imports: []string{module + "/internal/table"}}, "layer"},
+		{"beside, from below", pkg{path: "internal/row/sub", name: "x", doc: doc,
 			imports: []string{module + "/internal/table/sub"}}, "layer"},
-		{"own folder", pkg{path: "internal/ring", name: "x", doc: doc, imports: []string{module + "/internal/ring/sub"}}, ""},
+		{"own folder", pkg{path: "internal/row", name: "x", doc: doc, imports: []string{module + "/internal/row/sub"}}, ""},
 		{"machinery", pkg{path: "queue", name: "x", doc: doc, imports: []string{module + "/internal/killtest/sub"}}, "layer"},
 		{"unknown", pkg{path: "kitchen", name: "x", doc: doc}, "layer"},
 		{"unknown inside", pkg{path: "internal/kitchen", name: "x", doc: doc}, "layer"},

@@ -16,7 +16,7 @@ var layers = [][]string{
 	{"internal/mem", "internal/room"},
 	{"internal/schema", "internal/segment", "internal/wait"},
 	{"internal/coder", "internal/member", "internal/npy", "internal/wordlock"},
-	{"internal/feed", "internal/holders", "internal/ring", "internal/table"},
+	{"internal/holders", "internal/row", "internal/table"},
 	{"internal/barrier", "internal/object", "internal/rwlock"},
 	{"internal/robust"},
 	{"."},

@@ -22,7 +22,7 @@ var (
 	sceneOf  = regexp.MustCompile("^`(Test\\w+)(?:/([^`]+))?`")
 	fences   = map[string]bool{"light": true, "heavy": true, "full": true, "order": true, "kernel": true}
 	noScene  = "none: "
-	scenesIn = []string{"internal/explore/", "internal/feed/"}
+	scenesIn = []string{"internal/explore/", "internal/row/"}
 )
 
 // scenes are the tests in the folders of scenesIn, and the text in quotes that each file has.

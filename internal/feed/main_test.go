@@ -1,9 +1,0 @@
-package feed
-
-import (
-	"testing"
-
-	"github.com/shiplap-ipc/shiplap/internal/leaktest"
-)
-
-func TestMain(m *testing.M) { leaktest.Main(m) }
