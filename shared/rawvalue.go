@@ -30,8 +30,8 @@ type RawValue struct {
 	seq  slots    // everything else
 }
 
-// isWord reports whether a value is kept in one word: scalars of up to 8 bytes, but no complex numbers.
-func isWord(l *schema.Layout) bool { return l.Scalar != "" && l.Scalar[1] != 'c' }
+// isWord reports whether a value is kept in one word: bools and real numbers are.
+func isWord(l *schema.Layout) bool { return l.Class() == schema.Bool || l.Number() }
 
 func valueStride(l *schema.Layout) int { return (l.Size + slotAlign - 1) / slotAlign * slotAlign }
 

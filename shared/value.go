@@ -157,7 +157,7 @@ func Add[T Number](v *Value[T], delta T) (sum T, err error) {
 		if err := r.obj.Err(); err != nil {
 			return err
 		}
-		integer := r.layout.Scalar[1] != 'f'
+		integer := r.layout.Class() != schema.Float
 		switch {
 		case integer && r.w64 != nil:
 			mem.RaceRelease(r.changed.Word())

@@ -163,7 +163,10 @@ func readNPY(progress io.Writer, file string, r io.Reader) (*npy.Header, []byte,
 	}
 	count := 1
 	for _, n := range h.Shape {
-		if n < 1 || n > math.MaxInt64>>1/count/h.Layout.Size {
+		if n == 0 {
+			return fail(fmt.Errorf("%w: an array of shape %s has no elements, and arrays here have some", shiplap.ErrIncompatible, shapeText(h.Shape)))
+		}
+		if n < 0 || n > math.MaxInt64>>1/count/h.Layout.Size {
 			return fail(fmt.Errorf("%w: an array of shape %s", shiplap.ErrTooLarge, shapeText(h.Shape)))
 		}
 		count *= n

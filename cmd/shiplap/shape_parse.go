@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"math/big"
 	"strconv"
 	"time"
@@ -91,6 +92,8 @@ func (s *shape) number(n json.Number, cbor bool) (any, error) {
 		return b, nil
 	case "number":
 		return n, nil
+	case "f16", "bf16":
+		return s.short(n, cbor)
 	}
 	bits, _ := strconv.Atoi(s.kind[1:])
 	if bits == 0 {
@@ -115,6 +118,25 @@ func (s *shape) number(n json.Number, cbor bool) (any, error) {
 	return v, nil
 }
 
+// short reads a float of two bytes.
+func (s *shape) short(n json.Number, cbor bool) (any, error) {
+	f, err := strconv.ParseFloat(n.String(), 32)
+	if err != nil {
+		return nil, s.wrong(n)
+	}
+	var v interface{ Float32() float32 } = schema.ToFloat16(float32(f))
+	if s.kind == "bf16" {
+		v = schema.ToBFloat16(float32(f))
+	}
+	switch {
+	case math.IsInf(float64(v.Float32()), 0):
+		return nil, s.wrong(n)
+	case !cbor:
+		return n, nil
+	}
+	return v.Float32(), nil
+}
+
 func (s *shape) text(t string) (any, error) {
 	var v any = t
 	var err error
@@ -128,7 +150,7 @@ func (s *shape) text(t string) (any, error) {
 		v = b
 	case "time":
 		v, err = time.Parse(time.RFC3339, t)
-	case "f32", "f64":
+	case "f16", "bf16", "f32", "f64":
 		if t != "NaN" && t != "Infinity" && t != "-Infinity" { // as they are shown
 			return nil, s.wrong(t)
 		}
@@ -229,7 +251,7 @@ func (s *shape) keyValue(text string, cbor bool) (any, error) {
 		return nil, s.wrong(text)
 	case "i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64":
 		return s.number(json.Number(text), true)
-	case "f32", "f64":
+	case "f16", "bf16", "f32", "f64":
 		if v, err := s.text(text); err == nil {
 			return v, nil
 		}

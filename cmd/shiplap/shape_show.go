@@ -116,9 +116,12 @@ func (s *shape) holds(n int64) bool {
 }
 
 func (s *shape) showFloat(dst []byte, f float64) ([]byte, error) {
-	switch {
-	case s.kind != "any" && s.kind != "f32" && s.kind != "f64":
+	switch s.kind {
+	case "any", "f16", "bf16", "f32", "f64":
+	default:
 		return dst, s.misfit(f)
+	}
+	switch {
 	case math.IsNaN(f):
 		return append(dst, `"NaN"`...), nil
 	case math.IsInf(f, 1):
@@ -128,10 +131,10 @@ func (s *shape) showFloat(dst []byte, f float64) ([]byte, error) {
 	case s.kind == "any":
 		v := any(f)
 		return schema.JSON.Append(dst, &v)
-	case s.kind == "f32":
-		return schema.JSON.Append(dst, float32(f))
+	case s.kind == "f64":
+		return schema.JSON.Append(dst, f)
 	}
-	return schema.JSON.Append(dst, f)
+	return schema.JSON.Append(dst, float32(f))
 }
 
 func (s *shape) showList(dst []byte, l []any) (_ []byte, err error) {

@@ -60,7 +60,9 @@ func (s *closedSource) TryReceive(dst []byte) ([]byte, error) {
 	return append(dst, msg...), nil
 }
 
-func (s *closedSource) Receive(_ context.Context, dst []byte) ([]byte, error) { return s.TryReceive(dst) }
+func (s *closedSource) Receive(_ context.Context, dst []byte) ([]byte, error) {
+	return s.TryReceive(dst)
+}
 
 // A message that could not be shown is no success, however it ended.
 func TestListenUnshown(t *testing.T) {

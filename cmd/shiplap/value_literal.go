@@ -26,7 +26,7 @@ var typeNames = map[string]string{
 	"bool": "|b1", "i8": "|i1", "i16": "<i2", "i32": "<i4", "i64": "<i8", "u8": "|u1", "u16": "<u2", "u32": "<u4", "u64": "<u8",
 	"f32": "<f4", "f64": "<f8", "c64": "<c8", "c128": "<c16",
 	"int8": "|i1", "int16": "<i2", "int32": "<i4", "int64": "<i8", "uint8": "|u1", "uint16": "<u2", "uint32": "<u4", "uint64": "<u8",
-	"float32": "<f4", "float64": "<f8", "complex64": "<c8", "complex128": "<c16",
+	"float16": "<f2", "f16": "<f2", "f2": "<f2", "bf16": "bfloat16", "float32": "<f4", "float64": "<f8", "complex64": "<c8", "complex128": "<c16",
 	"b1": "|b1", "i1": "|i1", "i2": "<i2", "i4": "<i4", "u1": "|u1", "u2": "<u2", "u4": "<u4", "f4": "<f4", "f8": "<f8", "c8": "<c8", "c16": "<c16",
 }
 
@@ -79,28 +79,32 @@ func appendJSON(dst []byte, l *schema.Layout, b []byte) []byte {
 		}
 		return append(dst, '}')
 	}
-	if l.Scalar[1] == 'c' {
-		dst = appendFloat(append(dst, '['), b[:l.Size/2], true)
-		return append(appendFloat(append(dst, ','), b[l.Size/2:], true), ']')
+	if l.Class() == schema.Complex {
+		half := halfOf(l)
+		dst = appendFloat(append(dst, '['), half, b[:half.Size], true)
+		return append(appendFloat(append(dst, ','), half, b[half.Size:], true), ']')
 	}
 	return appendScalar(dst, l, b, true)
 }
 
 // appendText is appendJSON, but without quotes where it is one number.
 func appendText(dst []byte, l *schema.Layout, b []byte) []byte {
-	if l.Scalar == "" || l.Scalar[1] == 'c' {
+	switch l.Class() {
+	case schema.Other, schema.Complex:
 		return appendJSON(dst, l, b)
 	}
 	return appendScalar(dst, l, b, false)
 }
 
 func appendScalar(dst []byte, l *schema.Layout, b []byte, quoted bool) []byte {
-	switch l.Scalar[1] {
-	case 'b':
+	switch l.Class() {
+	case schema.Bool:
 		return strconv.AppendBool(dst, b[0] != 0)
-	case 'f':
-		return appendFloat(dst, b, quoted)
-	case 'u':
+	case schema.Float, schema.Brain:
+		return appendFloat(dst, l, b, quoted)
+	case schema.ByteText, schema.UTF8:
+		return appendChars(dst, l, b, quoted)
+	case schema.Unsigned:
 		return strconv.AppendUint(dst, bitsOf(b), 10)
 	}
 	shift := 64 - 8*len(b)
@@ -119,36 +123,6 @@ func putBits(b []byte, v uint64) {
 	copy(b, word[:])
 }
 
-func floatOf(b []byte) float64 {
-	if len(b) == 4 {
-		return float64(math.Float32frombits(uint32(bitsOf(b))))
-	}
-	return math.Float64frombits(bitsOf(b))
-}
-
-func appendFloat(dst []byte, b []byte, quoted bool) []byte {
-	v := floatOf(b)
-	var word string
-	switch {
-	case math.IsNaN(v):
-		word = "NaN"
-	case math.IsInf(v, 1):
-		word = "Infinity"
-	case math.IsInf(v, -1):
-		word = "-Infinity"
-	default:
-		format := byte('f')
-		if a := math.Abs(v); a != 0 && (a < 1e-6 || a >= 1e21) {
-			format = 'e'
-		}
-		return strconv.AppendFloat(dst, v, format, -1, 8*len(b))
-	}
-	if quoted {
-		return strconv.AppendQuote(dst, word)
-	}
-	return append(dst, word...)
-}
-
 const maxLiteral = 64 << 20
 
 // parseLiteral reads a value as the bytes of one element.
@@ -158,7 +132,7 @@ func parseLiteral(l *schema.Layout, text string) ([]byte, error) {
 	if len(text) > maxLiteral {
 		return nil, usagef("a value of %d bytes", len(text))
 	}
-	if l.Scalar != "" && l.Scalar[1] != 'c' && !strings.HasPrefix(text, `"`) {
+	if c := l.Class(); c != schema.Other && c != schema.Complex && !strings.HasPrefix(text, `"`) {
 		return b, setScalar(l, b, text)
 	}
 	d := json.NewDecoder(strings.NewReader(text))
@@ -196,12 +170,12 @@ func setJSON(l *schema.Layout, b []byte, v any, path string) error {
 		return nil
 	case l.Scalar == "":
 		return setRecord(l, b, v, path, wrong)
-	case l.Scalar[1] == 'c':
+	case l.Class() == schema.Complex:
 		list, ok := v.([]any)
 		if !ok || len(list) != 2 {
 			return wrong("[re, im]")
 		}
-		half := &schema.Layout{Scalar: fmt.Sprintf("<f%d", l.Size/2), Size: l.Size / 2}
+		half := halfOf(l)
 		return errorsFirst(setJSON(half, b[:half.Size], list[0], path), setJSON(half, b[half.Size:], list[1], path))
 	}
 	var text string
@@ -211,7 +185,9 @@ func setJSON(l *schema.Layout, b []byte, v any, path string) error {
 	case bool:
 		text = strconv.FormatBool(v)
 	case string:
-		if l.Scalar[1] != 'f' {
+		switch l.Class() {
+		case schema.Float, schema.Brain, schema.ByteText, schema.UTF8:
+		default:
 			return wrong("a " + l.Scalar)
 		}
 		text = v
@@ -273,11 +249,15 @@ func setScalar(l *schema.Layout, b []byte, text string) error {
 		}
 		return usagef("%.60q as %s: %w", text, l.Scalar, err)
 	}
+	switch l.Class() {
+	case schema.ByteText, schema.UTF8:
+		return setChars(l, b, text)
+	}
 	if octal(text) {
 		return usagef("%.60q as %s: a leading 0 may mean base 8 or 10: write 0o%s, or no 0", text, l.Scalar, strings.TrimLeft(text, "+-0"))
 	}
-	switch l.Scalar[1] {
-	case 'b':
+	switch l.Class() {
+	case schema.Bool:
 		v, err := strconv.ParseBool(text)
 		if err != nil {
 			return fail(err)
@@ -285,17 +265,16 @@ func setScalar(l *schema.Layout, b []byte, text string) error {
 		if v {
 			b[0] = 1
 		}
-	case 'f':
-		v, err := strconv.ParseFloat(text, bits)
+	case schema.Float, schema.Brain:
+		v, err := strconv.ParseFloat(text, max(32, bits))
 		if err != nil {
 			return fail(err)
 		}
-		if bits == 32 {
-			putBits(b, uint64(math.Float32bits(float32(v))))
-		} else {
-			putBits(b, math.Float64bits(v))
+		putFloat(l, b, v)
+		if math.IsInf(floatOf(l, b), 0) && !math.IsInf(v, 0) {
+			return fail(strconv.ErrRange)
 		}
-	case 'u':
+	case schema.Unsigned:
 		v, err := strconv.ParseUint(text, 0, bits)
 		if err != nil {
 			return fail(err)
@@ -313,19 +292,15 @@ func setScalar(l *schema.Layout, b []byte, text string) error {
 
 // addLiteral adds a number to the one in b. Integers that would wrap around are refused.
 func addLiteral(l *schema.Layout, b []byte, delta string) error {
-	if l.Scalar == "" || strings.IndexByte("iuf", l.Scalar[1]) < 0 {
+	if !l.Number() {
 		return usagef("its type is %s, and not a number", l)
 	}
-	if l.Scalar[1] == 'f' {
+	if c := l.Class(); c == schema.Float || c == schema.Brain {
 		d, err := strconv.ParseFloat(delta, 64)
 		if err != nil {
 			return usagef("%.60q is no number", delta)
 		}
-		if len(b) == 4 {
-			putBits(b, uint64(math.Float32bits(float32(floatOf(b)+d))))
-		} else {
-			putBits(b, math.Float64bits(floatOf(b)+d))
-		}
+		putFloat(l, b, floatOf(l, b)+d)
 		return nil
 	}
 	n, _ := new(big.Int).SetString(string(appendScalar(nil, l, b, false)), 10)

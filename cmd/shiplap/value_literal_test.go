@@ -10,7 +10,7 @@ import (
 func TestParseType(t *testing.T) {
 	for text, want := range map[string]string{
 		"i8": "fixed:|i1", "int64": "fixed:<i8", "i4": "fixed:<i4", "u1": "fixed:|u1", "<f4": "fixed:<f4", "|b1": "fixed:|b1", "f8": "fixed:<f8",
-		"c128": "fixed:<c16", "fixed:[3]<f4": "fixed:[3]<f4", "[2]|u1": "fixed:[2]|u1", "": "", ">f4": "", "bytes": "", "cbor:i8": "", "f16": "",
+		"c128": "fixed:<c16", "fixed:[3]<f4": "fixed:[3]<f4", "[2]|u1": "fixed:[2]|u1", "": "", ">f4": "", "bytes": "", "cbor:i8": "", "f16": "fixed:<f2", "bf16": "fixed:bfloat16", "|S5": "fixed:|S5", "utf8[5]": "fixed:utf8[5]", "f128": "",
 	} {
 		got, l, err := parseType(text)
 		if got != want || (err == nil) != (want != "") || err == nil && "fixed:"+l.String() != want {

@@ -8,8 +8,14 @@ def dtype(s):
         count, rest = s[1:].split("]", 1)
         elem, rest = dtype(rest)
         return np.dtype((elem.base, (int(count),) + elem.shape)), rest
+    if s.startswith("bfloat16"):
+        import ml_dtypes  # pip install ml_dtypes
+        return np.dtype(ml_dtypes.bfloat16), s[8:]
+    if s.startswith("utf8["):  # byte strings: numpy.strings.decode(a, "utf-8") has the text
+        count, rest = s[5:].split("]", 1)
+        return np.dtype("S" + count), rest
     if s[0] != "{":
-        m = re.match(r"[|<][a-z]\d+", s)
+        m = re.match(r"[|<][A-Za-z]\d+", s)
         return np.dtype(m[0]), s[m.end():]
     fields, s = {"names": [], "formats": [], "offsets": []}, s[1:]
     while s[0] != ";":

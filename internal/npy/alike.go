@@ -13,7 +13,7 @@ func (h *Header) Flat() []int {
 }
 
 // Alike reports whether two headers are of the same bytes: scalars of the same types at the same offsets. A file does not say
-// which dimensions belong to the elements, nor how records are aligned.
+// which dimensions belong to the elements, how records are aligned, nor whether byte strings are text.
 func (h *Header) Alike(other *Header) bool {
 	a, _ := flatten(h.Layout)
 	b, _ := flatten(other.Layout)
@@ -23,7 +23,7 @@ func (h *Header) Alike(other *Header) bool {
 func alike(a, b *schema.Layout) bool {
 	a, inA := flatten(a)
 	b, inB := flatten(b)
-	if a.Scalar != b.Scalar || a.Size != b.Size || !slices.Equal(inA, inB) {
+	if dtypeName(a) != dtypeName(b) || a.Size != b.Size || !slices.Equal(inA, inB) {
 		return false
 	}
 	return slices.EqualFunc(a.Fields, b.Fields, func(f, g schema.Field) bool {

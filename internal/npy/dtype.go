@@ -15,7 +15,7 @@ const maxItem = 1 << 30 // as package schema has it
 // its size, padding included.
 func DType(l *schema.Layout) string {
 	if l.Scalar != "" {
-		return quote(l.Scalar)
+		return quote(dtypeName(l))
 	}
 	if l.Elem != nil {
 		elem, dims := flatten(l)
@@ -30,6 +30,18 @@ func DType(l *schema.Layout) string {
 	return fmt.Sprintf("{'names': [%s], 'formats': [%s], 'offsets': [%s], 'itemsize': %d}",
 		strings.Join(names, ", "), strings.Join(formats, ", "), strings.Join(offsets, ", "), l.Size)
 }
+
+// dtypeName is what NumPy calls a scalar. It has no UTF-8 of one length, but byte strings; bfloat16 is known once
+// ml_dtypes is imported.
+func dtypeName(l *schema.Layout) string {
+	if l.Class() == schema.UTF8 {
+		return fmt.Sprintf("|S%d", l.Size)
+	}
+	return l.Scalar
+}
+
+// savedBrain is how NumPy saves a bfloat16, of which it only knows the size.
+const savedBrain = "<V2"
 
 // flatten takes arrays of arrays apart.
 func flatten(l *schema.Layout) (elem *schema.Layout, dims []int) {
@@ -50,8 +62,11 @@ func shapeText(dims []int) string {
 // descr is what the header calls a type: a scalar's name, or a list of fields in which padding is an
 // unnamed field of type void.
 func descr(l *schema.Layout) string {
-	if l.Scalar != "" {
-		return quote(l.Scalar)
+	switch {
+	case l.Class() == schema.Brain:
+		return quote(savedBrain)
+	case l.Scalar != "":
+		return quote(dtypeName(l))
 	}
 	var b strings.Builder
 	end, sep := 0, ""
@@ -97,7 +112,8 @@ func layoutOf(v any) (*schema.Layout, error) {
 }
 
 // scalarOf reads "<f8" and what means the same on a little-endian machine: "=f8", "f8", "?".
-func scalarOf(s string) (*schema.Layout, error) {
+func scalarOf(asked string) (*schema.Layout, error) {
+	s := asked
 	if s == "?" {
 		s = "|b1"
 	}
@@ -113,16 +129,30 @@ func scalarOf(s string) (*schema.Layout, error) {
 		return nil, refuse("dtype %q holds Python objects, which are not data", s)
 	case order == '>' && !one:
 		return nil, refuse("dtype %q is big-endian; write it with a.astype(a.dtype.newbyteorder('<'))", s)
-	case one:
+	case one, strings.HasPrefix(code, "S"):
 		s = "|" + code
+	case "<"+code == savedBrain:
+		s = "bfloat16"
 	default:
 		s = "<" + code
 	}
 	d, err := schema.Parse(string(schema.Fixed) + ":" + s)
-	if err != nil || s[0] != '|' && s[0] != '<' {
-		return nil, refuse("dtype %q has no counterpart here: possible are b1, i1 to i8, u1 to u8, f4, f8, c8, c16, and records and arrays of them", s)
+	if err != nil || d.Text != string(schema.Fixed)+":"+s {
+		return nil, refuse("dtype %q has no counterpart here: possible are b1, i1 to i8, u1 to u8, f2, f4, f8, c8, c16, S1 and longer, and records and arrays of them%s",
+			asked, hint(code))
 	}
 	return d.Layout()
+}
+
+// hint says what to do about a dtype that is not possible.
+func hint(code string) string {
+	switch {
+	case strings.HasPrefix(code, "M8"), strings.HasPrefix(code, "m8"):
+		return "; a.view('i8') has the numbers of a date or a time"
+	case strings.HasPrefix(code, "U"):
+		return "; numpy.strings.encode(a, 'utf-8') makes byte strings of text"
+	}
+	return ""
 }
 
 func arrayOf(elem, shape any) (*schema.Layout, error) {

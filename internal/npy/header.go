@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/shiplap-ipc/shiplap/internal/errs"
@@ -29,15 +30,15 @@ func (h *Header) Descriptor() string { return string(schema.Fixed) + ":" + h.Lay
 
 // Read reads a header. What follows in r is the first element.
 func Read(r io.Reader) (*Header, error) {
-	corrupt := func(format string, a ...any) error {
-		return fmt.Errorf("%w: "+format, append([]any{errs.ErrCorrupt}, a...)...)
+	broken := func(format string, a ...any) error {
+		return fmt.Errorf("%w: "+format, append([]any{errs.ErrIncompatible}, a...)...)
 	}
 	start := make([]byte, len(magic)+2, 12)
 	if _, err := io.ReadFull(r, start); err != nil {
-		return nil, corrupt("no .npy file: it ends within the first %d bytes (%w)", len(start), err)
+		return nil, broken("no .npy file: it ends within the first %d bytes (%w)", len(start), err)
 	}
 	if string(start[:len(magic)]) != magic {
-		return nil, corrupt("no .npy file: it begins with %q", start)
+		return nil, broken("no .npy file: it begins with %q", start)
 	}
 	major, minor := start[len(magic)], start[len(magic)+1]
 	if major < 1 || major > 3 || minor != 0 {
@@ -48,21 +49,21 @@ func Read(r io.Reader) (*Header, error) {
 		size = size[:4]
 	}
 	if _, err := io.ReadFull(r, size); err != nil {
-		return nil, corrupt("npy header: %w", err)
+		return nil, broken("npy header: %w", err)
 	}
 	n := binary.LittleEndian.Uint32(append(size[:len(size):len(size)], 0, 0))
 	if n > maxHeader {
-		return nil, corrupt("npy header of %d bytes, at most %d are possible", n, maxHeader)
+		return nil, broken("npy header of %d bytes, at most %d are possible", n, maxHeader)
 	}
 	text := make([]byte, n)
 	if _, err := io.ReadFull(r, text); err != nil {
-		return nil, corrupt("npy header of %d bytes: %w", n, err)
+		return nil, broken("npy header of %d bytes: %w", n, err)
 	}
 	if major < 3 {
 		text = []byte(latin1(text))
 	}
 	if !utf8.Valid(text) {
-		return nil, corrupt("npy header: it is not UTF-8")
+		return nil, broken("npy header: it is not UTF-8")
 	}
 	return parse(string(text))
 }
@@ -112,7 +113,8 @@ func parse(text string) (*Header, error) {
 		return nil, refuse("npy header: descr, fortran_order and shape are wanted, there are %d keys", len(seen))
 	}
 	if _, err := schema.Parse(h.Descriptor()); err != nil { // too long, too deep, a name twice
-		return nil, refuse("npy header: a dtype that cannot be described here: %v", err)
+		return nil, refuse("npy header: a dtype that cannot be described here: %s",
+			strings.TrimPrefix(err.Error(), errs.ErrCorrupt.Error()+": "))
 	}
 	return h, nil
 }

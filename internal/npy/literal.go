@@ -38,7 +38,7 @@ func parseLiteral(s string) (any, error) {
 }
 
 func (p *literal) fail(what string) error {
-	return fmt.Errorf("%w: npy header: %s at byte %d", errs.ErrCorrupt, what, p.pos)
+	return fmt.Errorf("%w: npy header: %s at byte %d", errs.ErrIncompatible, what, p.pos)
 }
 
 func (p *literal) space() {

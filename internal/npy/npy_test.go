@@ -106,6 +106,9 @@ func TestRead(t *testing.T) {
 		{"{'descr': '<f8', 'fortran_order': True, 'shape': (3, 4), }   \n", "fixed:<f8", nil},
 		{"{'descr': '=i2', " + shape + "}", "fixed:<i2", nil},
 		{"{'descr': 'u4', " + shape + "}", "fixed:<u4", nil},
+		{"{'descr': '<f2', " + shape + "}", "fixed:<f2", nil},
+		{"{'descr': '|S5', " + shape + "}", "fixed:|S5", nil},
+		{"{'descr': '<V2', " + shape + "}", "fixed:bfloat16", nil},
 		{"{'descr': '?', " + shape + "}", "fixed:|b1", nil},
 		{"{'descr': '>u1', " + shape + "}", "fixed:|u1", nil},
 		{`{"descr": "<c16", "fortran_order": False, "shape": (10L,)}`, "fixed:<c16", nil},
@@ -119,7 +122,10 @@ func TestRead(t *testing.T) {
 		{"{'descr': [('a', '>i4')], " + shape + "}", `field "a"`, errs.ErrIncompatible},
 		{"{'descr': '|O', " + shape + "}", "Python objects", errs.ErrIncompatible},
 		{"{'descr': '<U7', " + shape + "}", "no counterpart", errs.ErrIncompatible},
-		{"{'descr': '<f2', " + shape + "}", "no counterpart", errs.ErrIncompatible},
+		{"{'descr': '<f16', " + shape + "}", "no counterpart", errs.ErrIncompatible},
+		{"{'descr': '<M8[s]', " + shape + "}", "a.view('i8')", errs.ErrIncompatible},
+		{"{'descr': '<U5', " + shape + "}", "numpy.strings.encode", errs.ErrIncompatible},
+		{"{'descr': '|V3', " + shape + "}", "\"|V3\"", errs.ErrIncompatible},
 		{"{'descr': '<M8[ns]', " + shape + "}", "no counterpart", errs.ErrIncompatible},
 		{"{'descr': '|V8', " + shape + "}", "no counterpart", errs.ErrIncompatible},
 		{"{'descr': '{', " + shape + "}", "no counterpart", errs.ErrIncompatible},
@@ -138,15 +144,15 @@ func TestRead(t *testing.T) {
 		{"{'descr': '<f4', 'fortran_order': 0, 'shape': ()}", "fortran_order 0", errs.ErrIncompatible},
 		{"{'descr': '<f4', 'fortran_order': False, 'shape': 5}", "shape", errs.ErrIncompatible},
 		{"('descr',)", "no dict", errs.ErrIncompatible},
-		{"{'descr' '<f4'}", "no colon", errs.ErrCorrupt},
-		{"{'descr': '<f4' 'b'}", "no comma", errs.ErrCorrupt},
-		{"{'descr': '<f4", "without end", errs.ErrCorrupt},
-		{"{'descr': '\\q'}", "escape", errs.ErrCorrupt},
-		{"{'descr': __import__('os')}", "no literal", errs.ErrCorrupt},
-		{"{'descr': 99999999999999999999}", "bad number", errs.ErrCorrupt},
-		{strings.Repeat("(", 5000), "nested too deep", errs.ErrCorrupt},
-		{"{} {}", "after the end", errs.ErrCorrupt},
-		{"", "no literal", errs.ErrCorrupt},
+		{"{'descr' '<f4'}", "no colon", errs.ErrIncompatible},
+		{"{'descr': '<f4' 'b'}", "no comma", errs.ErrIncompatible},
+		{"{'descr': '<f4", "without end", errs.ErrIncompatible},
+		{"{'descr': '\\q'}", "escape", errs.ErrIncompatible},
+		{"{'descr': __import__('os')}", "no literal", errs.ErrIncompatible},
+		{"{'descr': 99999999999999999999}", "bad number", errs.ErrIncompatible},
+		{strings.Repeat("(", 5000), "nested too deep", errs.ErrIncompatible},
+		{"{} {}", "after the end", errs.ErrIncompatible},
+		{"", "no literal", errs.ErrIncompatible},
 	} {
 		h, err := Read(bytes.NewReader(file(1, tt.text)))
 		if tt.err != nil {
@@ -238,7 +244,7 @@ func FuzzRead(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		h, err := Read(bytes.NewReader(b))
 		if err != nil {
-			if h != nil || !errors.Is(err, errs.ErrCorrupt) && !errors.Is(err, errs.ErrIncompatible) {
+			if h != nil || !errors.Is(err, errs.ErrIncompatible) && !errors.Is(err, errs.ErrIncompatible) {
 				t.Errorf("%v, %v", h, err)
 			}
 			return
@@ -278,6 +284,8 @@ func TestAlike(t *testing.T) {
 		{header("[3]<f4", 2), header("<f4", 2, 3), true},
 		{header("[2][3]<f4", 4), header("[3]<f4", 4, 2), true},
 		{header("[3]<f4", 2), header("<f4", 3, 2), false},
+		{header("utf8[3]", 2), header("|S3", 2), true},
+		{header("bfloat16", 2), header("<f2", 2), false},
 		{header("<f4", 2), header("<i4", 2), false},
 		{header("{A:|u1@0;size=16,align=8}", 2), header("{A:|u1@0;size=16,align=1}", 2), true},
 		{header("{A:|u1@0;size=16,align=8}", 2), header("{A:|u1@0;size=8,align=8}", 2), false},

@@ -13,7 +13,7 @@
 // # Layouts
 //
 // A layout gives every byte of an element a place. It maps one to one to a NumPy dtype: a scalar
-// is that dtype's str, an array is (elem, (count,)), a struct is
+// is that dtype's str (bfloat16 is ml_dtypes', and utf8[5] is |S5), an array is (elem, (count,)), a struct is
 // {'names', 'formats', 'offsets', 'itemsize'}.
 //
 //	layout = scalar
@@ -23,7 +23,11 @@
 //	scalar = "|b1"                                  one byte, 0 or 1
 //	       | "|i1" | "<i2" | "<i4" | "<i8"          signed, two's complement
 //	       | "|u1" | "<u2" | "<u4" | "<u8"          unsigned
-//	       | "<f4" | "<f8" | "<c8" | "<c16"         IEEE 754; complex is real part, imaginary part
+//	       | "<f2" | "<f4" | "<f8"                  IEEE 754
+//	       | "bfloat16"                             the upper two bytes of a "<f4"
+//	       | "<c8" | "<c16"                         real part, imaginary part
+//	       | "|S" count                             byte string of at most so many bytes, zeros behind it
+//	       | "utf8[" count "]"                      text in UTF-8, as "|S" otherwise
 //
 // Everything is little-endian. Fields stand in the order of their offsets and do not overlap;
 // bytes that no field covers are padding of any value. An element has 1 byte to 1 GiB. A struct's
@@ -41,7 +45,7 @@
 // A shape says what a codec writes: names as they appear in the message, kinds as the program
 // knows them.
 //
-//	shape  = "bool" | "i8" | "i16" | "i32" | "i64" | "u8" | "u16" | "u32" | "u64" | "f32" | "f64"
+//	shape  = "bool" | "i8" | "i16" | "i32" | "i64" | "u8" | "u16" | "u32" | "u64" | "f16" | "bf16" | "f32" | "f64"
 //	       | "str"                                  text
 //	       | "bytes" | "bytes" number               CBOR byte string, of so many bytes, JSON base64 text;
 //	                                                "bytes" may be null, which is empty

@@ -34,7 +34,14 @@ func (w *layoutWriter) write(t reflect.Type, path string, depth int) error {
 	if depth > maxDepth || w.b.Len() > MaxText-len("fixed:") {
 		return fmt.Errorf("type %s: layout too large to describe; use a codec", w.root)
 	}
-	switch k := t.Kind(); k {
+	if s := namedScalar(t); s != "" {
+		w.b.WriteString(s)
+		return nil
+	}
+	if err := checkChars(t); err != nil {
+		return err
+	}
+	switch t.Kind() {
 	case reflect.Bool:
 		w.b.WriteString("|b1")
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:

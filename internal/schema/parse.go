@@ -125,14 +125,6 @@ func (p *parser) name() (string, error) {
 	return name, nil
 }
 
-// scalars maps what stands in a layout to sizes; of complex numbers, the parts are aligned.
-var scalars = map[string]layout{
-	"|b1": {size: 1, align: 1, boolean: true},
-	"|i1": {size: 1, align: 1}, "<i2": {size: 2, align: 2}, "<i4": {size: 4, align: 4}, "<i8": {size: 8, align: 8},
-	"|u1": {size: 1, align: 1}, "<u2": {size: 2, align: 2}, "<u4": {size: 4, align: 4}, "<u8": {size: 8, align: 8},
-	"<f4": {size: 4, align: 4}, "<f8": {size: 8, align: 8}, "<c8": {size: 8, align: 4}, "<c16": {size: 16, align: 8},
-}
-
 func (p *parser) layout(depth int) (*layout, error) {
 	if depth > maxDepth {
 		return nil, p.fail("nested too deep")
@@ -154,13 +146,9 @@ func (p *parser) layout(depth int) (*layout, error) {
 	case p.skip("{"):
 		return p.structure(depth)
 	}
-	for _, n := range []int{4, 3} {
-		if end := p.pos + n; end <= len(p.s) {
-			if l, ok := scalars[p.s[p.pos:end]]; ok {
-				p.pos = end
-				return &l, nil
-			}
-		}
+	if l, n, ok := scalarIn(p.s[min(p.pos, len(p.s)):]); ok {
+		p.pos += n
+		return &l, nil
 	}
 	return nil, p.fail("no type")
 }
@@ -244,7 +232,7 @@ func (p *parser) field(depth int) (layoutField, error) {
 
 // kinds that stand alone in a shape, none a prefix of another.
 var kinds = []string{
-	"bool", "i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64", "f32", "f64",
+	"bool", "i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64", "f16", "bf16", "f32", "f64",
 	"str", "bytes", "time", "big", "number", "any",
 }
 

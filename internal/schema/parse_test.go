@@ -18,6 +18,11 @@ func TestParseSizes(t *testing.T) {
 		{"fixed:{a:|u1@0,b:<u4@1;size=5,align=1}", 5, 1}, // packed
 		{"fixed:{v:[4]<f4@0;size=64,align=64}", 64, 64},
 		{"fixed:[1073741824]|u1", 1 << 30, 1},
+		{"fixed:<f2", 2, 2},
+		{"fixed:[3]bfloat16", 6, 2},
+		{"fixed:|S5", 5, 1},
+		{"fixed:[2]utf8[30]", 60, 1},
+		{"fixed:{a:|S12@0,b:utf8[1]@12,c:bfloat16@14;size=16,align=2}", 16, 2},
 		{"cbor:?[]{a:^1}", 0, 1},
 	} {
 		d, err := Parse(tt.text)
@@ -30,7 +35,8 @@ func TestParseSizes(t *testing.T) {
 func TestParseRefuses(t *testing.T) {
 	for _, text := range []string{
 		"", "byte", "bytes ", "bytes:", "fixed", "fixed:", "raw:", ":", "cbor:", "json:#", "xml:str",
-		"fixed:i8", "fixed:<i1", "fixed:>i8", "fixed:|b2", "fixed:<i8 ", "fixed:<i8,", "fixed:<c1",
+		"fixed:i8", "fixed:<i1", "fixed:>i8", "fixed:|b2", "fixed:|S", "fixed:|S0", "fixed:|S05", "fixed:<S5", "fixed:|S1073741825", "fixed:|S99999999999999999999",
+		"fixed:utf8[", "fixed:utf8[]", "fixed:utf8[5", "fixed:utf8[0]", "fixed:utf8[-5]", "fixed:bfloat1", "fixed:<bfloat16", "fixed:<f3", "cbor:bytes05", "json:bytes5", "fixed:<i8 ", "fixed:<i8,", "fixed:<c1",
 		"fixed:[0]<i8", "fixed:[]<i8", "fixed:[-1]<i8", "fixed:[01]<i8", "fixed:[1<i8", "fixed:[2]",
 		"fixed:[1073741825]|u1", "fixed:[99999999999999999999]|u1", "fixed:[65536][65536][65536][65536]<i8",
 		"fixed:{}", "fixed:{;size=0,align=1}", "fixed:{;size=1}", "fixed:{;size=1,align=0}", "fixed:{;size=1,align=1",

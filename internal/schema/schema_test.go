@@ -92,6 +92,20 @@ func TestDescribe(t *testing.T) {
 		{float32(0), Auto, "fixed:<f4"},
 		{complex64(0), Auto, "fixed:<c8"},
 		{complex128(0), Auto, "fixed:<c16"},
+		{Float16{}, Auto, "fixed:<f2"},
+		{[2]BFloat16{}, Auto, "fixed:[2]bfloat16"},
+		{Text[[12]byte]{}, Auto, "fixed:utf8[12]"},
+		{Bytes[[5]byte]{}, Auto, "fixed:|S5"},
+		{struct {
+			A byte
+			T Text[[3]byte]
+			H Float16
+		}{}, Auto, "fixed:{A:|u1@0,T:utf8[3]@1,H:<f2@4;size=6,align=2}"},
+		{shortFloats{}, CBOR, "cbor:{B:bf16,H:f16,S:bytes,T:str}"},
+		{Text[int]{}, CBOR, "! of an array of bytes"},
+		{Bytes[[0]byte]{}, CBOR, "! of an array of bytes"},
+		{Bytes[[5]byte]{}, JSON, "! without exported fields"},
+		{struct{ T Text[[2]int] }{}, Auto, "! of an array of bytes"},
 		{[2][3]uint16{}, Auto, "fixed:[2][3]<u2"},
 		{point{}, Auto, "fixed:{X:<f8@0,Y:<f8@8,ID:<u4@16;size=24,align=8}"},
 		{packedBytes{c: 1}, Fixed, "fixed:{A:|i1@0,B:[2]|b1@4,c:<c8@8;size=16,align=4}"},

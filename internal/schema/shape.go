@@ -145,6 +145,9 @@ func (w *shapeWriter) structure(t reflect.Type, path string) error {
 // custom spells a type that has methods of its own for the codec. A type that can only encode
 // is refused now, before anybody has sent what nobody can read.
 func (w *shapeWriter) custom(t reflect.Type, path string) (bool, error) {
+	if err := checkChars(t); err != nil {
+		return false, err
+	}
 	p := reflect.PointerTo(t)
 	for _, m := range methods[w.codec] {
 		if !p.Implements(m.encode) {
@@ -199,6 +202,10 @@ func special(t reflect.Type, c Codec) string {
 		return "time"
 	case reflect.TypeFor[big.Int]():
 		return "big"
+	case reflect.TypeFor[Float16]():
+		return "f16"
+	case reflect.TypeFor[BFloat16]():
+		return "bf16"
 	case reflect.TypeFor[json.Number]():
 		if c == JSON {
 			return "number"
@@ -211,6 +218,9 @@ func special(t reflect.Type, c Codec) string {
 		if c == CBOR {
 			return "any"
 		}
+	}
+	if n, ok := charsOf(t); ok && (c == CBOR || n.cborShape() == "str") {
+		return n.cborShape()
 	}
 	return ""
 }

@@ -53,15 +53,10 @@ func (t *treeReader) layout() *Layout {
 	case '{':
 		return t.structure()
 	}
-	n := 3
-	if len(t.s) > 3 {
-		if _, ok := scalars[t.s[:4]]; ok {
-			n = 4
-		}
-	}
+	l, n, _ := scalarIn(t.s) // Parse has seen it
 	name := t.s[:n]
 	t.s = t.s[n:]
-	return &Layout{Scalar: name, Size: scalars[name].size, Align: scalars[name].align}
+	return &Layout{Scalar: name, Size: l.size, Align: l.align}
 }
 
 func (t *treeReader) structure() *Layout {
