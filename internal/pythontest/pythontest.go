@@ -15,6 +15,7 @@ type Python struct {
 	Path    string
 	Version string // "3.11.7"
 	NumPy   string // its version, empty where there is none
+	CBOR    bool   // whether it has cbor2
 }
 
 // String is how subtests call it.
@@ -58,6 +59,9 @@ var find = sync.OnceValue(func() (all []Python) {
 			continue
 		}
 		real, err := filepath.EvalSymlinks(path)
+		if _, e := os.Stat(filepath.Join(filepath.Dir(path), "..", "pyvenv.cfg")); e == nil {
+			real = filepath.Dir(path) // an environment has modules of its own
+		}
 		if err != nil || seen[real] {
 			continue
 		}
@@ -79,15 +83,20 @@ try:
     print(numpy.__version__)
 except ImportError:
     print()
+try:
+    import cbor2
+    print("cbor2")
+except ImportError:
+    print()
 `
 
 func ask(path string) (Python, bool) {
 	out, err := exec.Command(path, "-c", question).Output()
 	lines := strings.Split(string(out), "\n")
-	if err != nil || len(lines) < 3 {
+	if err != nil || len(lines) < 4 {
 		return Python{}, false
 	}
-	return Python{Path: lines[0], Version: lines[1], NumPy: lines[2]}, true
+	return Python{Path: lines[0], Version: lines[1], NumPy: lines[2], CBOR: lines[3] != ""}, true
 }
 
 // All are the Pythons found, 3.8 or later, each version and place once. The test is skipped when there
@@ -97,8 +106,8 @@ func All(t testing.TB) []Python {
 	var all []Python
 	versions := map[string]bool{}
 	for _, p := range find() {
-		if p.AtLeast(8) && !versions[p.Version+p.NumPy] {
-			versions[p.Version+p.NumPy] = true
+		if key := p.Version + p.NumPy; p.AtLeast(8) && !versions[key] {
+			versions[key] = true
 			all = append(all, p)
 		}
 	}
@@ -123,5 +132,17 @@ func WithNumPy(t testing.TB) Python {
 		}
 	}
 	t.Skip("no Python with NumPy on this machine (Debian: apt-get install python3-numpy)")
+	return Python{}
+}
+
+// WithCBOR is a Python that has cbor2; the test is skipped when there is none.
+func WithCBOR(t testing.TB) Python {
+	t.Helper()
+	for _, p := range find() {
+		if p.CBOR && p.AtLeast(8) {
+			return p
+		}
+	}
+	t.Skip("no Python with cbor2 on this machine (pip install cbor2)")
 	return Python{}
 }
