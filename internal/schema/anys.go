@@ -84,13 +84,17 @@ func eachAny(v reflect.Value, c Codec, f func(any) (any, error)) error {
 			}
 		}
 	case reflect.Map:
-		e := reflect.New(t.Elem()).Elem()
+		into := reflect.MakeMapWithSize(t, v.Len()) // another one: NaN as a key cannot be set again
 		for it := v.MapRange(); it.Next(); {
+			e := reflect.New(t.Elem()).Elem()
 			e.Set(it.Value())
 			if err := eachAny(e, c, f); err != nil {
 				return err
 			}
-			v.SetMapIndex(it.Key(), e)
+			into.SetMapIndex(it.Key(), e)
+		}
+		if !v.IsNil() {
+			v.Set(into)
 		}
 	case reflect.Struct:
 		return eachField(v, c, f)
@@ -149,16 +153,18 @@ func textMaps(v any) (any, error) {
 		v.Content, _ = textMaps(v.Content)
 		return v, nil
 	case map[any]any:
-		text := make(map[string]any, len(v))
-		for k := range v {
-			v[k], _ = textMaps(v[k])
+		text, mixed := make(map[string]any, len(v)), make(map[any]any, len(v)) // NaN as a key cannot be set again
+		for k, e := range v {
+			e, _ = textMaps(e)
+			mixed[k] = e
 			if s, ok := k.(string); ok {
-				text[s] = v[k]
+				text[s] = e
 			}
 		}
 		if len(text) == len(v) {
 			return text, nil
 		}
+		return mixed, nil
 	}
 	return v, nil
 }

@@ -146,20 +146,37 @@ func (c *compiler) special(t reflect.Type) (g guard, ok bool) {
 	switch t {
 	case reflect.TypeFor[time.Time]():
 		return timeGuard, true
-	case reflect.TypeFor[big.Int](), reflect.TypeFor[json.Number](), reflect.TypeFor[cbor.ByteString]():
+	case reflect.TypeFor[json.Number]():
+		if c.free && c.codec == JSON {
+			return numberGuard, true
+		}
 		return nil, true
-	case reflect.TypeFor[cbor.RawMessage](), reflect.TypeFor[cbor.RawTag](), reflect.TypeFor[cbor.Tag]():
+	case reflect.TypeFor[big.Int](), reflect.TypeFor[cbor.ByteString]():
+		return nil, true
+	case reflect.TypeFor[cbor.Tag]():
 		if c.codec == CBOR {
+			return tagGuard, true
+		}
+	case reflect.TypeFor[cbor.RawMessage](), reflect.TypeFor[cbor.RawTag]():
+		if c.codec == CBOR {
+			if !c.free { // such a reader takes whatever is well-formed, and so does the encoder
+				return nil, true
+			}
 			return trialGuard, true
 		}
 	case reflect.TypeFor[json.RawMessage]():
+		if c.free && c.codec == JSON {
+			return trialGuard, true
+		}
 		return nil, true
 	}
 	m, own := ownMethods(t, c.codec)
-	if !own {
+	switch {
+	case !own:
 		return nil, false
-	}
-	if c.free && m.encode == reflect.TypeFor[cbor.Marshaler]() {
+	case !c.free && !reflect.PointerTo(t).Implements(m.decode):
+		return refusal(fmt.Errorf("it is a %s, which has %s, but not %s", t, m.encode.Method(0).Name, m.decode.Method(0).Name)), true
+	case c.free && (m.encode == reflect.TypeFor[cbor.Marshaler]() || m.encode == reflect.TypeFor[json.Marshaler]()):
 		return trialGuard, true
 	}
 	return nil, true
@@ -180,7 +197,7 @@ func ownMethods(t reflect.Type, c Codec) (methodPair, bool) {
 }
 
 func (c *compiler) structGuard(t reflect.Type) guard {
-	fields, _, err := visibleFields(t, c.codec)
+	fields, array, err := visibleFields(t, c.codec)
 	if err == nil && len(fields) == 0 && t.Size() > 0 {
 		err = fmt.Errorf("it is a %s, of whose fields none is exported: codec %s would lose it", t, c.codec)
 	}
@@ -193,7 +210,14 @@ func (c *compiler) structGuard(t reflect.Type) guard {
 	}
 	var all []guarded
 	for _, f := range fields {
-		if g := c.guard(f.typ); g != nil {
+		g := c.guard(f.typ)
+		if p := unsettable(t, f.index); p != nil && !c.free {
+			g = refusal(fmt.Errorf("it is behind an embedded %s, which is not exported: a reader could not set it", p))
+			if array { // where a field cannot be absent
+				return g
+			}
+		}
+		if g != nil {
 			all = append(all, guarded{f, g})
 		}
 	}
@@ -215,6 +239,20 @@ func (c *compiler) structGuard(t reflect.Type) guard {
 		w.levels--
 		return nil
 	}
+}
+
+// unsettable returns the embedded pointer on the way to a field that decoders cannot set; nil if there is none.
+func unsettable(t reflect.Type, index []int) reflect.Type {
+	for _, i := range index[:len(index)-1] {
+		if t.Kind() == reflect.Pointer {
+			t = t.Elem()
+		}
+		f := t.Field(i)
+		if t = f.Type; t.Kind() == reflect.Pointer && !f.IsExported() {
+			return t
+		}
+	}
+	return nil
 }
 
 // fieldAt is FieldByIndex; false if a nil pointer is in the way.

@@ -1,11 +1,13 @@
 package schema
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
 	"math/big"
+	"net/netip"
 	"reflect"
 	"strconv"
 	"time"
@@ -39,8 +41,7 @@ func (w *walk) held(v any) error {
 		return w.plainMap(v)
 	case json.Number:
 		w.rewrite = w.rewrite || w.codec == CBOR // which has numbers of its own
-		_, err := Number(v)
-		return err
+		return checkNumber(v)
 	}
 	e := reflect.ValueOf(v)
 	if w.codec == JSON && needsAddress(e.Type()) {
@@ -168,8 +169,12 @@ func keyStep(k reflect.Value) string {
 
 // plainKey reports whether keys of t come back as they went, and two of them as two.
 func (c *compiler) plainKey(t reflect.Type) bool {
-	if m, own := ownMethods(t, c.codec); own {
-		return m.encode != reflect.TypeFor[cbor.Marshaler]() && t != reflect.TypeFor[time.Time]()
+	switch t {
+	case reflect.TypeFor[netip.Addr](), reflect.TypeFor[netip.AddrPort](), reflect.TypeFor[netip.Prefix]():
+		return true
+	}
+	if _, own := ownMethods(t, c.codec); own {
+		return false // two of them may be written alike
 	}
 	switch t.Kind() {
 	case reflect.Bool, reflect.String,
@@ -199,6 +204,9 @@ func checkKeys(w *walk, m reflect.Value, free bool) error {
 		if err != nil {
 			return inside(keyStep(it.Key()), err)
 		}
+		if free && len(b) == 1 && b[0] == 0xf6 {
+			return inside(keyStep(it.Key()), errors.New("null as a key would come back as text"))
+		}
 		if seen[string(b)] {
 			return inside(keyStep(it.Key()), errors.New("two keys of the map are written alike"))
 		}
@@ -212,13 +220,41 @@ func checkKeys(w *walk, m reflect.Value, free bool) error {
 }
 
 // trialGuard tries what encodes itself, where the reader decodes it into any.
-func trialGuard(_ *walk, v reflect.Value) error {
+func trialGuard(w *walk, v reflect.Value) error {
+	var back any
+	if w.codec == JSON {
+		b, err := json.Marshal(addressable(v.Interface()))
+		if err != nil {
+			return err
+		}
+		return decodeJSON(b, &back)
+	}
 	b, err := cborEncode.Marshal(v.Interface())
 	if err != nil {
 		return err
 	}
-	var back any
 	return decodeCBOR(b, &back)
+}
+
+// tagGuard tries a tag once its content is known to have an end: the encoder would run after one that has none.
+func tagGuard(w *walk, v reflect.Value) error {
+	if err := w.enter(); err != nil {
+		return err
+	}
+	tag := v.Interface().(cbor.Tag)
+	if err := w.held(tag.Content); err != nil {
+		return inside(".Content", err)
+	}
+	w.levels--
+	return trialGuard(w, v)
+}
+
+// numberGuard is the guard of text that is written as a number, where the reader decodes it into any.
+func numberGuard(_ *walk, v reflect.Value) error { return checkNumber(json.Number(v.String())) }
+
+func checkNumber(n json.Number) error {
+	_, err := Number(n)
+	return err
 }
 
 // timeGuard knows RFC 3339: years of four digits, offsets of whole minutes.
@@ -288,9 +324,9 @@ func needsAddress(t reflect.Type) bool {
 }
 
 // Number is a number of JSON as any has it: int64 if it is whole and fits, big.Int if it is whole,
-// float64 otherwise.
+// float64 otherwise. One without text is 0, as encoding/json has it.
 func Number(n json.Number) (any, error) {
-	text := n.String()
+	text := cmp.Or(n.String(), "0")
 	if i, err := strconv.ParseInt(text, 10, 64); err == nil {
 		return i, nil
 	}

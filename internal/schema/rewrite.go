@@ -59,7 +59,6 @@ func (r rewriter) held(v reflect.Value) (reflect.Value, error) {
 	if v.IsNil() {
 		return v, nil
 	}
-	into := reflect.New(v.Type()).Elem()
 	e := v.Elem()
 	switch t := e.Type(); {
 	case r.codec == CBOR && t == reflect.TypeFor[json.Number]():
@@ -67,12 +66,10 @@ func (r rewriter) held(v reflect.Value) (reflect.Value, error) {
 		if err != nil {
 			return v, err
 		}
-		into.Set(reflect.ValueOf(n))
-		return into, nil
+		return instead(v, n), nil
 	case r.codec == JSON && e.CanFloat():
 		if n, ok := wholeFloat(e); ok {
-			into.Set(reflect.ValueOf(n))
-			return into, nil
+			return instead(v, n), nil
 		}
 		return v, nil
 	}
@@ -83,8 +80,20 @@ func (r rewriter) held(v reflect.Value) (reflect.Value, error) {
 	if r.codec == JSON && needsAddress(e.Type()) {
 		e = pointerTo(e)
 	}
+	into := reflect.New(v.Type()).Elem()
 	into.Set(e)
 	return into, nil
+}
+
+// instead puts n into the place of what an interface holds, if that may hold it: one with methods may not.
+func instead(v reflect.Value, n any) reflect.Value {
+	into := reflect.New(v.Type()).Elem()
+	e := reflect.ValueOf(n)
+	if !e.Type().AssignableTo(v.Type()) {
+		return v
+	}
+	into.Set(e)
+	return into
 }
 
 // wholeFloat is a float without a fraction as a number of JSON that is none without one either.
