@@ -95,11 +95,25 @@ func (c Codec) Append(dst []byte, v any) ([]byte, error) {
 		if err = e.Encode(v); err == nil {
 			buf.Truncate(buf.Len() - 1) // the encoder's newline
 		}
+		var float *json.UnsupportedValueError
+		if errors.As(err, &float) {
+			err = located(err, place{codec: c, found: true}, v)
+		}
 	}
 	if err != nil {
 		return dst, encodeError(typ, err)
 	}
 	return buf.Bytes(), nil
+}
+
+// located says where in v the encoder found what it refused with err.
+func located(err error, p place, v any) error {
+	if g := guardOf(reflect.TypeOf(v), p); g != nil {
+		if at := g(&walk{codec: p.codec}, reflect.ValueOf(v)); at != nil {
+			return at
+		}
+	}
+	return err
 }
 
 // guarded looks at v before it is encoded, and returns what to encode instead.

@@ -55,9 +55,10 @@ func (w *walk) hop() error {
 type place struct {
 	codec Codec
 	free  bool // inside any: its reader does not know its Go type
+	found bool // the encoder has refused something: the guard says where it stands
 }
 
-var guards [4]sync.Map // by place: of reflect.Type, to guard
+var guards [8]sync.Map // by place: of reflect.Type, to guard
 
 func (p place) number() (n int) {
 	if p.codec == JSON {
@@ -65,6 +66,9 @@ func (p place) number() (n int) {
 	}
 	if p.free {
 		n += 2
+	}
+	if p.found {
+		n += 4
 	}
 	return n
 }
@@ -130,7 +134,7 @@ func (c *compiler) byKind(t reflect.Type) guard {
 	case reflect.Struct:
 		return c.structGuard(t)
 	case reflect.Float32, reflect.Float64:
-		if c.codec == JSON {
+		if c.codec == JSON && (c.free || c.found) { // the encoder looks for NaN itself
 			return jsonFloat(c.free)
 		}
 		return nil

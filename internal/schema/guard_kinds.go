@@ -47,7 +47,7 @@ func (w *walk) held(v any) error {
 	if w.codec == JSON && needsAddress(e.Type()) {
 		w.rewrite = true
 	}
-	g := guardOf(e.Type(), place{w.codec, true})
+	g := guardOf(e.Type(), place{codec: w.codec, free: true})
 	if g == nil {
 		return nil
 	}
@@ -195,7 +195,7 @@ func checkKeys(w *walk, m reflect.Value, free bool) error {
 	}
 	seen := make(map[string]bool, m.Len())
 	for it := m.MapRange(); it.Next(); {
-		if g := guardOf(it.Key().Type(), place{w.codec, free}); g != nil {
+		if g := guardOf(it.Key().Type(), place{codec: w.codec, free: free}); g != nil {
 			if err := g(w, it.Key()); err != nil {
 				return inside(keyStep(it.Key()), err)
 			}

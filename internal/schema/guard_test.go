@@ -69,6 +69,7 @@ func TestUnreadable(t *testing.T) {
 		"channel":           {&job{Args: map[string]any{"c": make(chan int)}}, []Codec{CBOR, JSON}, `job.Args["c"]: it is a channel`},
 		"error":             {[]any{errors.New("lost")}, []Codec{CBOR, JSON}, "of whose fields none is exported"},
 		"NaN":               {[]any{1.5, math.NaN()}, []Codec{JSON}, "[1]: NaN cannot be written as JSON"},
+		"NaN in a field":    {&struct{ A []float64 }{[]float64{1, math.Inf(1)}}, []Codec{JSON}, "A[1]: +Inf cannot be written as JSON"},
 		"odd key":           {[]any{map[bool]int{true: 1}}, []Codec{JSON}, "[0]: it is a map[bool]int"},
 		"no address":        {map[string]big.Int{"a": *big.NewInt(1)}, []Codec{JSON}, "make them pointers"},
 		"raw": {
@@ -227,6 +228,9 @@ func TestGuardsOfTypes(t *testing.T) {
 	deep := reflect.TypeFor[quad[quad[quad[quad[quad[quad[quad[quad[quad[quad[int8]]]]]]]]]]]()
 	if guardOf(deep, place{codec: CBOR}) != nil {
 		t.Errorf("4^10 fields are looked at")
+	}
+	if guardOf(reflect.TypeFor[flat](), place{codec: JSON}) != nil {
+		t.Error("floats are looked at before the encoder has looked")
 	}
 }
 

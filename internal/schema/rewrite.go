@@ -15,7 +15,7 @@ import (
 type rewriter struct{ codec Codec }
 
 func (r rewriter) value(v reflect.Value, free bool) (reflect.Value, error) {
-	if guardOf(v.Type(), place{r.codec, free}) == nil {
+	if guardOf(v.Type(), place{codec: r.codec, free: free}) == nil {
 		return v, nil
 	}
 	switch t := v.Type(); {
@@ -157,7 +157,7 @@ func (r rewriter) structure(v reflect.Value, free bool) (reflect.Value, error) {
 	copied := map[string]bool{} // embedded pointers that lead to copies
 	for _, f := range fields {
 		from, ok := fieldAt(v, f.index)
-		if !ok || guardOf(f.typ, place{r.codec, free}) == nil {
+		if !ok || guardOf(f.typ, place{codec: r.codec, free: free}) == nil {
 			continue
 		}
 		e, err := r.value(from, free)
