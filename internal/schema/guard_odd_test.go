@@ -93,7 +93,11 @@ func TestOddButReadable(t *testing.T) {
 		want  string
 	}{
 		{struct{ V fmt.Stringer }{json.Number("5")}, CBOR, "map[V:5]"},
-		{struct{ V error }{grade(5)}, JSON, "map[V:5]"},
+		{struct{ V error }{grade(5)}, JSON, "map[V:float64(5)]"},
+		{[]any{[]float64{1, 2.5}, [2][1]float32{{1}, {2}}}, JSON, "[[float64(1) float64(2.5)] [[float64(1)] [float64(2)]]]"},
+		{map[string]float64{"a": 1, "b": 2.5}, JSON, "map[a:float64(1) b:float64(2.5)]"},
+		{&measured{1, 0, 0, 3, 4, nil}, JSON, "map[A:float64(1) C:float64(0) D:3 e:4]"},
+		{measured{P: &measured{A: 1.5, C: 2}}, JSON, "map[A:float64(0) C:float64(0) D:0 P:map[A:float64(1.5) C:float64(2) D:0 e:0] e:0]"},
 		{json.Number(""), CBOR, "0"},
 		{json.Number(""), JSON, "0"},
 		{struct{ *inner }{&inner{1}}, CBOR, "map[X:1]"},
@@ -103,10 +107,40 @@ func TestOddButReadable(t *testing.T) {
 		if err == nil {
 			err = tt.codec.Decode(b, &got)
 		}
-		if err != nil || fmt.Sprint(got) != tt.want {
+		if err != nil || shown(got) != tt.want {
 			t.Errorf("%#v, %s: %v, %v, want %s", tt.v, tt.codec, got, err, tt.want)
 		}
 	}
+}
+
+type measured struct {
+	A float64
+	B float64 `json:",omitempty"`
+	C float32
+	D float64   `json:",string"`
+	E int       `json:"e"`
+	P *measured `json:",omitempty"`
+}
+
+// shown tells floats from whole numbers.
+func shown(v any) string {
+	var floats func(v any) any
+	floats = func(v any) any {
+		switch v := v.(type) {
+		case float64:
+			return fmt.Sprintf("float64(%v)", v)
+		case []any:
+			for i := range v {
+				v[i] = floats(v[i])
+			}
+		case map[string]any:
+			for k := range v {
+				v[k] = floats(v[k])
+			}
+		}
+		return v
+	}
+	return fmt.Sprint(floats(v))
 }
 
 // A key that is not even equal to itself does not multiply when the value is read.

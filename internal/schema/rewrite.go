@@ -6,6 +6,7 @@ import (
 	"math"
 	"reflect"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -32,6 +33,10 @@ func (r rewriter) value(v reflect.Value, free bool) (reflect.Value, error) {
 		}
 	}
 	switch v.Kind() {
+	case reflect.Float32, reflect.Float64:
+		if n, ok := wholeFloat(v); ok && free && r.codec == JSON {
+			return reflect.ValueOf(n), nil // see instead
+		}
 	case reflect.Pointer:
 		if v.IsNil() {
 			return v, nil
@@ -66,12 +71,7 @@ func (r rewriter) held(v reflect.Value) (reflect.Value, error) {
 		if err != nil {
 			return v, err
 		}
-		return instead(v, n), nil
-	case r.codec == JSON && e.CanFloat():
-		if n, ok := wholeFloat(e); ok {
-			return instead(v, n), nil
-		}
-		return v, nil
+		return r.instead(v, n), nil
 	}
 	e, err := r.value(e, true)
 	if err != nil {
@@ -80,16 +80,18 @@ func (r rewriter) held(v reflect.Value) (reflect.Value, error) {
 	if r.codec == JSON && needsAddress(e.Type()) {
 		e = pointerTo(e)
 	}
-	into := reflect.New(v.Type()).Elem()
-	into.Set(e)
-	return into, nil
+	return r.instead(v, e.Interface()), nil
 }
 
-// instead puts n into the place of what an interface holds, if that may hold it: one with methods may not.
-func instead(v reflect.Value, n any) reflect.Value {
+// instead puts n into the place of what an interface holds. One with methods may not hold it.
+func (r rewriter) instead(v reflect.Value, n any) reflect.Value {
 	into := reflect.New(v.Type()).Elem()
 	e := reflect.ValueOf(n)
-	if !e.Type().AssignableTo(v.Type()) {
+	switch {
+	case e.Type().AssignableTo(v.Type()):
+	case r.codec == JSON:
+		return e // lists, maps and structs make room for it
+	default:
 		return v
 	}
 	into.Set(e)
@@ -112,15 +114,22 @@ func (r rewriter) list(v reflect.Value, free bool) (reflect.Value, error) {
 	if v.Kind() == reflect.Slice && v.IsNil() {
 		return v, nil
 	}
-	into := reflect.New(v.Type()).Elem()
-	if v.Kind() == reflect.Slice {
-		into.Set(reflect.MakeSlice(v.Type(), v.Len(), v.Len()))
-	}
-	for i := range v.Len() {
+	all, fit := make([]reflect.Value, v.Len()), true
+	for i := range all {
 		e, err := r.value(v.Index(i), free)
 		if err != nil {
 			return v, err
 		}
+		all[i], fit = e, fit && e.Type().AssignableTo(v.Type().Elem())
+	}
+	into := reflect.New(v.Type()).Elem()
+	if !fit {
+		into = reflect.New(reflect.TypeFor[[]any]()).Elem()
+	}
+	if into.Kind() == reflect.Slice {
+		into.Set(reflect.MakeSlice(into.Type(), len(all), len(all)))
+	}
+	for i, e := range all {
 		into.Index(i).Set(e)
 	}
 	return into, nil
@@ -131,6 +140,13 @@ func (r rewriter) mapping(v reflect.Value, free bool) (reflect.Value, error) {
 		return v, nil
 	}
 	into := reflect.MakeMapWithSize(v.Type(), v.Len())
+	loose := func() { // room for values of other types
+		old := into
+		into = reflect.MakeMapWithSize(reflect.MapOf(v.Type().Key(), anyType), v.Len())
+		for it := old.MapRange(); it.Next(); {
+			into.SetMapIndex(it.Key(), it.Value())
+		}
+	}
 	for it := v.MapRange(); it.Next(); {
 		k, err := r.value(it.Key(), free)
 		if err != nil {
@@ -139,6 +155,9 @@ func (r rewriter) mapping(v reflect.Value, free bool) (reflect.Value, error) {
 		e, err := r.value(it.Value(), free)
 		if err != nil {
 			return v, err
+		}
+		if !e.Type().AssignableTo(into.Type().Elem()) {
+			loose()
 		}
 		into.SetMapIndex(k, e)
 	}
@@ -155,7 +174,8 @@ func (r rewriter) structure(v reflect.Value, free bool) (reflect.Value, error) {
 	}
 	into := pointerTo(v).Elem()
 	copied := map[string]bool{} // embedded pointers that lead to copies
-	for _, f := range fields {
+	others := map[int]reflect.Value{}
+	for i, f := range fields {
 		from, ok := fieldAt(v, f.index)
 		if !ok || guardOf(f.typ, place{codec: r.codec, free: free}) == nil {
 			continue
@@ -164,13 +184,49 @@ func (r rewriter) structure(v reflect.Value, free bool) (reflect.Value, error) {
 		if err != nil {
 			return v, err
 		}
+		if !e.Type().AssignableTo(f.typ) {
+			others[i] = e
+			continue
+		}
 		to, err := ownField(into, f, copied)
 		if err != nil {
 			return v, err
 		}
 		to.Set(e)
 	}
+	if len(others) > 0 {
+		return looseStruct(into, fields, others), nil
+	}
 	return into, nil
+}
+
+// looseStruct is a struct that is written as v is, but for fields that have others' values.
+func looseStruct(v reflect.Value, fields []visibleField, others map[int]reflect.Value) reflect.Value {
+	var types []reflect.StructField
+	var values []reflect.Value
+	for i, f := range fields {
+		e, ok := fieldAt(v, f.index)
+		if !ok {
+			continue
+		}
+		name, opts, _ := strings.Cut(v.Type().FieldByIndex(f.index).Tag.Get(string(JSON)), ",")
+		if !jsonName(name) {
+			name = f.goName
+		}
+		typ := f.typ
+		omitted := e.IsZero() && strings.Contains(opts, "omit")
+		if other, ok := others[i]; ok && !f.quoted && !omitted {
+			e, typ = other, anyType
+		}
+		tag := reflect.StructTag("json:" + strconv.Quote(name+","+opts))
+		types = append(types, reflect.StructField{Name: "F" + strconv.Itoa(i), Type: typ, Tag: tag})
+		values = append(values, e)
+	}
+	into := reflect.New(reflect.StructOf(types)).Elem()
+	for i, e := range values {
+		into.Field(i).Set(e)
+	}
+	return into
 }
 
 // ownField is a field of a copied struct; what embedded pointers lead to is copied on the way.
