@@ -168,7 +168,9 @@ func tidy(d *shiplap.Domain, names ...string) error {
 	}
 	var have []string
 	for _, f := range files {
-		have = append(have, f.Name())
+		if !strings.HasPrefix(f.Name(), "#bell.") { // of those who live
+			have = append(have, f.Name())
+		}
 	}
 	want := append([]string{"#members"}, names...)
 	slices.Sort(want)

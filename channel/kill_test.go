@@ -7,11 +7,13 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/shiplap-ipc/shiplap"
 	"github.com/shiplap-ipc/shiplap/channel"
+	"github.com/shiplap-ipc/shiplap/internal/bell"
 	"github.com/shiplap-ipc/shiplap/internal/killtest"
 )
 
@@ -229,7 +231,7 @@ func tidy(d *shiplap.Domain, names ...string) error {
 		return err
 	}
 	for _, f := range files {
-		if f.Name() != "#members" && !slices.Contains(names, f.Name()) {
+		if f.Name() != "#members" && !strings.HasPrefix(f.Name(), bell.NamePrefix) && !slices.Contains(names, f.Name()) {
 			return fmt.Errorf("%s stays", f.Name())
 		}
 	}

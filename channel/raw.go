@@ -292,7 +292,7 @@ func (a *arrival) Stale() bool {
 // Look implements wait.Until.
 func (a *arrival) Look(c *wait.Call) (over bool, err error) {
 	r := a.r
-	c.Arm(wait.NewEvent(r.obj.Ctl.U32(rowBase(r.side.in()) + row.NotEmpty)))
+	c.Arm(r.event(rowBase(r.side.in()) + row.NotEmpty))
 	a.opens = r.opens(r.side.other()).Load()
 	return a.message && !r.in.Empty() || r.peerGone(c) == nil && r.peer.Load() != nil, nil
 }
@@ -300,9 +300,12 @@ func (a *arrival) Look(c *wait.Call) (over bool, err error) {
 // Abandon implements wait.Until.
 func (a *arrival) Abandon() { a.pass() }
 
+// event views an event of one of the rings.
+func (r *Raw) event(off int) wait.Event { return wait.EventAt(r.obj.Ctl, off, r.obj.Space.Table) }
+
 // pass wakes another: the wake-up that reached us was perhaps meant for it.
 func (a *arrival) pass() {
-	wait.NewEvent(a.r.obj.Ctl.U32(rowBase(a.r.side.in()) + row.NotEmpty)).Wake(1)
+	a.r.event(rowBase(a.r.side.in()) + row.NotEmpty).Wake(1)
 }
 
 // comeback waits for an arrival.

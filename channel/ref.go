@@ -143,7 +143,7 @@ type opened struct {
 
 // Look implements wait.Until.
 func (w opened) Look(c *wait.Call) (over bool, err error) {
-	c.Arm(wait.NewEvent(w.r.obj.Ctl.U32(rowBase(w.s.out()) + row.NotFull)))
+	c.Arm(w.r.event(rowBase(w.s.out()) + row.NotFull))
 	return !w.r.lent[w.s].open(w.r.opens(w.s).Load()), nil
 }
 

@@ -7,10 +7,12 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/shiplap-ipc/shiplap"
+	"github.com/shiplap-ipc/shiplap/internal/bell"
 	"github.com/shiplap-ipc/shiplap/internal/killtest"
 	"github.com/shiplap-ipc/shiplap/pipe"
 )
@@ -202,7 +204,7 @@ func tidyPipes(d *shiplap.Domain, names ...string) error {
 		return err
 	}
 	for _, f := range files {
-		if f.Name() != "#members" && !slices.Contains(names, f.Name()) {
+		if f.Name() != "#members" && !strings.HasPrefix(f.Name(), bell.NamePrefix) && !slices.Contains(names, f.Name()) {
 			return fmt.Errorf("%s stays", f.Name())
 		}
 	}

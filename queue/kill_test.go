@@ -8,11 +8,13 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/shiplap-ipc/shiplap"
+	"github.com/shiplap-ipc/shiplap/internal/bell"
 	"github.com/shiplap-ipc/shiplap/internal/killtest"
 	"github.com/shiplap-ipc/shiplap/queue"
 )
@@ -445,7 +447,7 @@ func tidy(d *shiplap.Domain, names ...string) error {
 		return err
 	}
 	for _, f := range files {
-		if f.Name() != "#members" && !slices.Contains(names, f.Name()) {
+		if f.Name() != "#members" && !strings.HasPrefix(f.Name(), bell.NamePrefix) && !slices.Contains(names, f.Name()) {
 			return fmt.Errorf("%s stays after a sweep", f.Name())
 		}
 	}

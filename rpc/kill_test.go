@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/shiplap-ipc/shiplap"
+	"github.com/shiplap-ipc/shiplap/internal/bell"
 	"github.com/shiplap-ipc/shiplap/internal/killtest"
 	"github.com/shiplap-ipc/shiplap/rpc"
 )
@@ -129,7 +131,7 @@ func tidy(d *shiplap.Domain) error {
 		return err
 	}
 	for _, f := range files {
-		if f.Name() != "#members" {
+		if f.Name() != "#members" && !strings.HasPrefix(f.Name(), bell.NamePrefix) {
 			return fmt.Errorf("%s stays", f.Name())
 		}
 	}

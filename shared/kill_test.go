@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/shiplap-ipc/shiplap"
+	"github.com/shiplap-ipc/shiplap/internal/bell"
 	"github.com/shiplap-ipc/shiplap/internal/killtest"
 	"github.com/shiplap-ipc/shiplap/shared"
 )
@@ -297,7 +298,7 @@ func tidy(d *shiplap.Domain, names ...string) error {
 	}
 	var there []string
 	for _, f := range files {
-		if f.Name() != "#members" {
+		if f.Name() != "#members" && !strings.HasPrefix(f.Name(), bell.NamePrefix) {
 			there = append(there, f.Name())
 		}
 	}

@@ -210,7 +210,7 @@ func (s *tool) left(objects ...string) {
 	}
 	var names []string
 	for _, f := range files {
-		if n := filepath.Base(f); n != "#members" {
+		if n := filepath.Base(f); n != "#members" && !strings.HasPrefix(n, "#bell.") {
 			names = append(names, n)
 		}
 	}

@@ -15,6 +15,7 @@ import (
 )
 
 func install() {
+	installBells()
 	mem.OnAccess, mem.OnLoad, mem.OnStore = onAccess, onLoad, onStore
 	futex.OnWake, futex.OnSleep, futex.OnPoked = onWake, onSleep, onPoked
 	futex.OnCrowded = func() bool { return active != nil && active.x.opt.Watch }

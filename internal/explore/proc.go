@@ -10,6 +10,8 @@ import (
 	"runtime/debug"
 	"sync"
 	"time"
+
+	"github.com/shiplap-ipc/shiplap/internal/bell"
 )
 
 type state byte
@@ -42,6 +44,7 @@ type Proc struct {
 	paused   bool
 	sleeps   [2]uintptr // what it sleeps on: the private word of its waiter, and another
 	bound    time.Duration
+	parkedOn *bell.Sleeper // where it sleeps by a bell
 	woken    byte
 	timeouts int
 	history  uint64 // all values it has read

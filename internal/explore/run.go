@@ -30,6 +30,7 @@ const (
 	notice  moveKind = 'n' // to the process, of a death
 	flush   moveKind = 'f'
 	timeout moveKind = 't'
+	rung    moveKind = 'b' // a message of the process's bell is read
 )
 
 func (m move) String() string {
@@ -180,6 +181,7 @@ type run struct {
 	free     uint // bit i: the locks of process i, which is dead or has left, are released
 	unmapped uint // bit i: process i has no memory any more
 	watches  []*watch
+	bells    bells
 	queue    []*Proc // sleepers, in order of arrival, all words
 	failed   error
 	steps    []move
@@ -268,6 +270,11 @@ func (r *run) moves() []move {
 	for i, p := range r.procs {
 		if r.undelivered(p) != nil {
 			ms = append(ms, move{int8(i), notice})
+		}
+	}
+	for i, p := range r.procs {
+		if r.hasRung(p) {
+			ms = append(ms, move{int8(i), rung})
 		}
 	}
 	if len(ms) == 0 { // who asked to let others go first goes on
@@ -393,6 +400,8 @@ func (r *run) do(m move) {
 			p.drain()
 		}
 		r.unpause(p)
+	case rung:
+		r.dispatch(p)
 	case timeout:
 		p.timeouts++
 		r.clock += p.bound
@@ -465,6 +474,7 @@ func (r *run) key() uint64 {
 	for _, p := range r.queue {
 		b = append(b, byte(p.ID))
 	}
+	b = r.appendBells(b)
 	for _, w := range r.words {
 		b = binary.LittleEndian.AppendUint64(b, w.Uint())
 	}

@@ -4,6 +4,7 @@ package futex
 
 import (
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -32,3 +33,6 @@ func Sleepers() (direct, multiplexed, muxThreads int) { return 0, 0, 0 }
 
 // Crowded is never true.
 func Crowded() bool { return false }
+
+// Tell cannot write.
+func Tell(fd int, v uint64) syscall.Errno { return syscall.ENOSYS }

@@ -52,7 +52,8 @@ func TestChannelObject(t *testing.T) {
 		"dropped 0": 0, "dropped 1": 0, "handles used": skip{}, "handles": skip{},
 		"area 0": u64s(8|1<<32|1<<40, 11, 8|1<<32|2<<40, 12), "area 1": u64s(8|1<<32|1<<40, 21)})
 	entry(t, d, img, "channel", "handles used", "handles", 8, 2<<16|1)
-	quiet := want{"producer lock": "", "consumer lock": "", "not empty": 0, "not empty sleeps": 0, "not full": 0, "not full sleeps": 0,
+	quiet := want{"producer lock": "", "consumer lock": "", "not empty": 0, "not empty sleeps": 0, "not empty entries": "", "not full": 0,
+		"not full sleeps": 0, "not full entries": "",
 		"tail": 32, "puts": 2, "bytes": 16, "high": skip{}, "seen": 0, "busy": 0, "taken": 16, "gets": 1,
 		"partial": 0, "cursor": 0, "leases": 0, "again": 0, "repeats": 0}
 	compare(t, "ring", img, r0, 768, 0, quiet)

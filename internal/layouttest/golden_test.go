@@ -147,7 +147,7 @@ func TestMembersTable(t *testing.T) {
 	p.says("joined")
 	img := file(t, d, "#members")
 	slots := at(t, "members", "slot")
-	compare(t, "members", img, 0, len(img), 0, want{"magic": "SHIPMEMB", "layout": 1, "slots": 1024, "slot": skip{}})
+	compare(t, "members", img, 0, len(img), 0, want{"magic": "SHIPMEMB", "layout": 2, "slots": 1024, "slot": skip{}})
 	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	ok(t, err)
 	id, err := hex.DecodeString(strings.ReplaceAll(strings.TrimSpace(string(boot)), "-", ""))
@@ -203,7 +203,7 @@ func TestMembersTable(t *testing.T) {
 }
 
 func headerWant(d shiplap.Process, more want) want {
-	w := want{"magic": "SHIPLAP\x00", "layout": 1, "creator token": int(d.Token), "creator pid": d.Pid, "created": recent,
+	w := want{"magic": "SHIPLAP\x00", "layout": 2, "creator token": int(d.Token), "creator pid": d.Pid, "created": recent,
 		"descriptor hash": 0x4fdf0b1cd9897027, "descriptor length": 5, "descriptor": "bytes", "params": skip{}, "state": 0,
 		"lock entry": skip{}, "event entry": skip{}, "flags": 0, "label": "", "label length": 0}
 	for k, v := range more {
@@ -288,14 +288,16 @@ func TestRingWords(t *testing.T) {
 		b, _ := q.Get(bg, nil)
 		got <- string(b)
 	})
-	eventually(t, "a consumer sleeps", func() bool { return field("not empty") == 1 && field("not empty sleeps") > 0 })
+	eventually(t, "a consumer sleeps", func() bool { return field("not empty") == 2 && field("not empty sleeps") > 0 })
+	bellEntry(t, d, file(t, d, "q")[base+at(t, "ring", "not empty entries").off:])
 	ok(t, q.Put(bg, []byte("abc")))
 	if s := <-got; s != "abc" {
 		t.Error(s)
 	}
 	ok(t, q.Put(bg, []byte("0123456789")))
 	ok(t, q.Put(bg, make([]byte, 600)))
-	w := want{"producer lock": "", "consumer lock": "", "not empty": skip{}, "not empty sleeps": positive, "not full": 0, "not full sleeps": 0,
+	w := want{"producer lock": "", "consumer lock": "", "not empty": skip{}, "not empty sleeps": positive, "not empty entries": "",
+		"not full": 0, "not full sleeps": 0, "not full entries": "",
 		"tail": 16 + 24 + 608, "puts": 3, "bytes": 613, "high": 24 + 608, "seen": 16, "busy": 0, "taken": 16, "gets": 1,
 		"partial": 0, "cursor": 0, "leases": 0, "again": 0, "repeats": 0}
 	img := file(t, d, "q")
@@ -317,7 +319,7 @@ func TestRingWords(t *testing.T) {
 	for q.TryPut(make([]byte, 100)) == nil {
 	}
 	parallel(t, func(ctx context.Context) { q.Put(ctx, make([]byte, 100)) })
-	eventually(t, "a producer sleeps", func() bool { return field("not full") == 1 && field("not full sleeps") > 0 })
+	eventually(t, "a producer sleeps", func() bool { return field("not full") == 2 && field("not full sleeps") > 0 })
 }
 
 // and leaves the header page out of a comparison.
@@ -360,7 +362,8 @@ func TestAckWords(t *testing.T) {
 	ok(t, err)
 	ok(t, two.Nack())
 	base, data := at(t, "queue", "queue ring").off, at(t, "queue", "queue area").off
-	w := want{"producer lock": "", "consumer lock": "", "not empty": 0, "not empty sleeps": 0, "not full": 0, "not full sleeps": 0,
+	w := want{"producer lock": "", "consumer lock": "", "not empty": 0, "not empty sleeps": 0, "not empty entries": "", "not full": 0,
+		"not full sleeps": 0, "not full entries": "",
 		"tail": 24 + 32 + 24, "puts": 3, "bytes": 18, "high": 80, "seen": 0, "busy": 0, "taken": 0, "gets": 0,
 		"partial": 0, "cursor": 24 + 32, "leases": 2, "again": 1, "repeats": 0}
 	look := func(states ...uint64) {

@@ -69,7 +69,8 @@ func TestTopicObject(t *testing.T) {
 	}
 	vars := topicSizes(64, 4096)
 	img := topicImage(t, d, 0, 64, 4096)
-	w := want{"publisher lock": "", "published": 0, "published sleeps": 0, "room": 0, "room sleeps": 0, "tail": 24 + 32 + 16, "freed": 0,
+	w := want{"publisher lock": "", "published": 0, "published sleeps": 0, "published entries": "", "room": 0, "room sleeps": 0,
+		"room entries": "", "tail": 24 + 32 + 16, "freed": 0,
 		"bytes": 13, "busy": 0, "floor": 0, "used": 2, "subscriber slots": skip{}, "topic area": skip{}}
 	compareWith(t, "topic", img, 0, len(img), vars, w)
 	slots, area := atWith(t, "topic", "subscriber slots", vars).off, atWith(t, "topic", "topic area", vars).off
@@ -121,8 +122,8 @@ func TestTopicOverwritten(t *testing.T) {
 	slots, area := atWith(t, "topic", "subscriber slots", vars).off, atWith(t, "topic", "topic area", vars).off
 	img := topicImage(t, d, 1, 32, 4096)
 	floor := word(img[at(t, "topic", "floor").off:][:8])
-	compareWith(t, "topic", img, 0, len(img), vars, want{"publisher lock": "", "published": 0, "published sleeps": 0, "room": 0,
-		"room sleeps": 0, "tail": 100 * 256, "freed": int(floor), "bytes": 24000, "busy": 0, "floor": check(func(v uint64) error { return nil }),
+	compareWith(t, "topic", img, 0, len(img), vars, want{"publisher lock": "", "published": 0, "published sleeps": 0,
+		"published entries": "", "room": 0, "room sleeps": 0, "room entries": "", "tail": 100 * 256, "freed": int(floor), "bytes": 24000, "busy": 0, "floor": check(func(v uint64) error { return nil }),
 		"used": 1, "subscriber slots": skip{}, "topic area": skip{}})
 	if floor%256 != 0 || floor > 100*256 || floor+4096 < 100*256+16 {
 		t.Errorf("floor is %d", floor)
@@ -159,7 +160,8 @@ func TestTopicEvents(t *testing.T) {
 		}
 		got <- string(b)
 	}()
-	eventually(t, "a subscriber sleeps", func() bool { return field("published") == 1 && field("published sleeps") > 0 })
+	eventually(t, "a subscriber sleeps", func() bool { return field("published") == 2 && field("published sleeps") > 0 })
+	bellEntry(t, d, file(t, d, "t")[at(t, "topic", "published entries").off:])
 	ok(t, tp.Publish(bg, []byte("abc")))
 	if b := <-got; b != "abc" {
 		t.Error(b)
@@ -168,7 +170,7 @@ func TestTopicEvents(t *testing.T) {
 	}
 	done := make(chan error, 1)
 	go func() { done <- tp.Publish(limited(t), make([]byte, 500)) }()
-	eventually(t, "a publisher sleeps", func() bool { return field("room") == 1 && field("room sleeps") > 0 })
+	eventually(t, "a publisher sleeps", func() bool { return field("room") == 2 && field("room sleeps") > 0 })
 	for range 2 {
 		_, err := s.Receive(bg, nil)
 		ok(t, err)

@@ -14,7 +14,9 @@ import (
 var layers = [][]string{
 	{"internal/errs", "internal/futex"},
 	{"internal/mem", "internal/room"},
-	{"internal/schema", "internal/segment", "internal/wait"},
+	{"internal/schema", "internal/segment"},
+	{"internal/bell"},
+	{"internal/wait"},
 	{"internal/coder", "internal/member", "internal/npy", "internal/wordlock"},
 	{"internal/holders", "internal/row", "internal/table"},
 	{"internal/barrier", "internal/object", "internal/rwlock"},

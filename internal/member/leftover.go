@@ -62,6 +62,9 @@ func (t *Table) Advance(l Leftover) (ok bool, err error) {
 		if ok = in.Token == l.Token && was != 0; !ok {
 			return nil
 		}
+		if state == 0 {
+			t.bell.Silence(slot)
+		}
 		return t.setState(slot, state)
 	})
 	return ok, err

@@ -140,7 +140,7 @@ func TestTakeOverBesideAJoiner(t *testing.T) {
 			t.Errorf("taken over: %v, %v", ok, recovered)
 		}
 	}
-	if err := joiner.enter(); err != nil {
+	if err := joiner.enter(d); err != nil {
 		t.Fatal(err)
 	}
 	slot, _ := splitToken(c.token)

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/shiplap-ipc/shiplap/internal/bell"
 	"github.com/shiplap-ipc/shiplap/internal/errs"
 	"github.com/shiplap-ipc/shiplap/internal/mem"
 	"github.com/shiplap-ipc/shiplap/internal/segment"
@@ -30,6 +31,7 @@ type Table struct {
 	closed  bool
 	names   sync.Mutex // the name lock among goroutines; the file lock is among processes
 	watches watches
+	bell    *bell.Bell
 	proved  [Slots]atomic.Uint32 // by slot: a token whose process was proved dead
 }
 
@@ -56,7 +58,7 @@ func Join(dir *segment.Dir) (*Table, error) {
 			return t, f.Close()
 		}
 		t := &Table{file: f, key: k, refs: 1, slot: -1}
-		if err := t.enter(); err != nil {
+		if err := t.enter(dir); err != nil {
 			t.release()
 			return nil, beyondRepair(dir, err)
 		}
@@ -128,7 +130,10 @@ func create(dir *segment.Dir) error {
 	return nil
 }
 
-func (t *Table) enter() (err error) {
+func (t *Table) enter(dir *segment.Dir) (err error) {
+	if err := t.hang(dir); err != nil {
+		return err
+	}
 	if err := t.load(mem.Map); err != nil {
 		return err
 	}
@@ -159,6 +164,9 @@ var claiming func()
 // whose last owner is dead.
 func (t *Table) claim(slot int, id identity) (ok bool, err error) {
 	ok, err = t.withClaim(slot, func() error {
+		if t.span.U32(slotOff(slot)+slotState).Load() != 0 {
+			t.bell.Silence(slot) // of its dead owner
+		}
 		raiseGeneration(t.span, slot)
 		if claiming != nil {
 			claiming()
@@ -214,8 +222,11 @@ func (t *Table) release() error {
 	}
 	t.closed = true
 	var faults error
+	if t.bell != nil {
+		faults = t.bell.Close() // takes the FIFO away while the slot is ours
+	}
 	if t.token != 0 {
-		faults = t.setState(t.slot, 0)
+		faults = errors.Join(faults, t.setState(t.slot, 0))
 	}
 	if t.region != nil {
 		t.region.Unmap()

@@ -30,6 +30,10 @@ func Visit(dir *segment.Dir) (*Table, error) {
 		t.release()
 		return nil, beyondRepair(dir, err)
 	}
+	if err := t.hang(dir); err != nil {
+		t.release()
+		return nil, err
+	}
 	return t, nil
 }
 

@@ -14,4 +14,4 @@ func OnHeap(h *Header, r *mem.Region, out func()) *Object {
 }
 
 // MarkIn is what a removal does in the memory of an object: its first step.
-func MarkIn(span *mem.Span, h *Header) error { return markIn(span, h) }
+func MarkIn(span *mem.Span, h *Header) error { return new(Space).markIn(span, h) }

@@ -48,6 +48,15 @@ func (k Kind) held() bool {
 	return false
 }
 
+// HasBells reports whether the events of such an object have room for the entries of bells.
+func (k Kind) HasBells() bool {
+	switch k {
+	case Queue, Pipe, Listener, Topic, Channel:
+		return true
+	}
+	return false
+}
+
 // withArticle is the kind with "a" or "an" in front.
 func (k Kind) withArticle() string {
 	if s := k.String(); strings.ContainsRune("aeiou", rune(s[0])) {

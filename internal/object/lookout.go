@@ -196,7 +196,7 @@ func (o *Object) noteLoss() {
 // markLost marks an object as removed whose file was deleted. Of one that was truncated as well, what is left is marked. If it
 // cannot be marked now, for want of memory, the lookout tries again.
 func (o *Object) markLost() {
-	if err := mark(o.file, o.Header); err != nil && !errors.Is(err, errs.ErrCorrupt) {
+	if err := o.Space.mark(o.file, o.Header); err != nil && !errors.Is(err, errs.ErrCorrupt) {
 		o.Space.lookAgain(o)
 	}
 }

@@ -290,7 +290,7 @@ func (s *Space) open(name, file string, kind Kind, parts func(*Header) ([]mem.Pa
 	if o.State&Removed != 0 {
 		var err error
 		if !s.Visit {
-			if err = mark(f, o.Header); err == nil {
+			if err = s.mark(f, o.Header); err == nil {
 				err = s.settle(f, file)
 			}
 		}

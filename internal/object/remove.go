@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"time"
 
+	"github.com/shiplap-ipc/shiplap/internal/bell"
 	"github.com/shiplap-ipc/shiplap/internal/errs"
 	"github.com/shiplap-ipc/shiplap/internal/mem"
 	"github.com/shiplap-ipc/shiplap/internal/segment"
@@ -63,7 +64,7 @@ func (s *Space) remove(ctx context.Context, file string) error {
 	}
 	defer f.Close()
 	if h, err := readHeader(f); err == nil { // a damaged object has nobody to tell
-		if err := mark(f, h); err != nil {
+		if err := s.mark(f, h); err != nil {
 			return err
 		}
 	}
@@ -71,10 +72,10 @@ func (s *Space) remove(ctx context.Context, file string) error {
 }
 
 // mark sets the state word of the object in f, bars its locks and wakes everybody. Doing it again does no harm.
-func mark(f *segment.File, h *Header) error {
+func (s *Space) mark(f *segment.File, h *Header) error {
 	last := int64(HeaderSize)
 	for _, e := range h.Events {
-		last = max(last, int64(e)+4)
+		last = max(last, int64(e)+bell.LineSize)
 	}
 	for _, l := range h.Locks {
 		last = max(last, int64(l.Off)+wordlock.Size)
@@ -84,11 +85,11 @@ func mark(f *segment.File, h *Header) error {
 		return err
 	}
 	defer r.Unmap()
-	return markIn(r.Span(0), h)
+	return s.markIn(r.Span(0), h)
 }
 
 // markIn is mark in memory that reaches over all locks and events.
-func markIn(span *mem.Span, h *Header) error {
+func (s *Space) markIn(span *mem.Span, h *Header) error {
 	err := Guarded(func() error {
 		span.U32(offState).Or(Removed)
 		return nil
@@ -96,7 +97,7 @@ func markIn(span *mem.Span, h *Header) error {
 	// Each for itself: of a truncated file a part may be there.
 	for _, e := range h.Events {
 		_ = Guarded(func() error {
-			wait.NewEvent(span.U32(e)).Rouse()
+			s.event(span, h, e).Rouse()
 			return nil
 		})
 	}
@@ -107,6 +108,14 @@ func markIn(span *mem.Span, h *Header) error {
 		})
 	}
 	return err
+}
+
+// event views an event of the header's table.
+func (s *Space) event(span *mem.Span, h *Header, off int) wait.Event {
+	if s.Table != nil && h.Kind.HasBells() && off+bell.LineSize <= span.Len() {
+		return wait.EventAt(span, off, s.Table)
+	}
+	return wait.NewEvent(span.U32(off))
 }
 
 // lockNames takes the domain's name lock; Table.UnlockNames must follow.
@@ -176,7 +185,7 @@ func (s *Space) finishRemoval(ctx context.Context, file string) (done bool, err 
 	if err != nil || h.State&Removed == 0 {
 		return false, nil
 	}
-	if err = mark(f, h); err == nil {
+	if err = s.mark(f, h); err == nil {
 		err = s.unlink(ctx, f, file)
 	}
 	if err != nil {
@@ -187,7 +196,7 @@ func (s *Space) finishRemoval(ctx context.Context, file string) (done bool, err 
 
 // Remove takes away the name of this object and tells everybody, us included.
 func (o *Object) Remove() error {
-	if err := mark(o.file, o.Header); err != nil {
+	if err := o.Space.mark(o.file, o.Header); err != nil {
 		return err
 	}
 	return o.Space.settle(o.file, o.file.Name())
@@ -197,17 +206,17 @@ func (o *Object) Remove() error {
 // of two who close at once at least one finds itself the last.
 func (o *Object) removeIfLast() error {
 	o.file.Unlock(userLocks, userSlots)
-	return removeUnused(o.file, o.Header, o.Space.settle)
+	return o.Space.removeUnused(o.file, o.Header, o.Space.settle)
 }
 
 // removeUnused removes the object in f if nobody has it open.
-func removeUnused(f *segment.File, h *Header, unlink func(f *segment.File, file string) error) error {
+func (s *Space) removeUnused(f *segment.File, h *Header, unlink func(f *segment.File, file string) error) error {
 	ok, err := f.LockExclusive(userLocks, userSlots)
 	if err != nil || !ok {
 		return err
 	}
 	defer f.Unlock(userLocks, userSlots)
-	if err := mark(f, h); err != nil {
+	if err := s.mark(f, h); err != nil {
 		return err
 	}
 	return unlink(f, f.Name())

@@ -109,7 +109,7 @@ func TestSlowRemover(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if err := mark(f, old.Header); err != nil {
+	if err := s.mark(f, old.Header); err != nil {
 		t.Fatal(err)
 	}
 	heir := create(t, s, "a", 0) // finishes the removal

@@ -209,7 +209,7 @@ func (w *sweep) object(file string) bool {
 	case h.State&Removed != 0:
 		sw.What = "half-removed"
 		return w.take(sw, func() error {
-			if err := mark(f, h); err != nil {
+			if err := w.space.mark(f, h); err != nil {
 				return err
 			}
 			return w.unlink(f, file)
@@ -220,7 +220,7 @@ func (w *sweep) object(file string) bool {
 			w.fault(err)
 			return true
 		}
-		return w.take(sw, func() error { return removeUnused(f, h, w.unlink) })
+		return w.take(sw, func() error { return w.space.removeUnused(f, h, w.unlink) })
 	}
 	return true
 }

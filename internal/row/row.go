@@ -73,7 +73,7 @@ func (r *Row) open(c Config, notEmpty, notFull, tail, bytes, busy int) {
 		panic(err)
 	}
 	u64 := func(off int) *mem.U64 { return c.Ctl.U64(c.Base + off) }
-	event := func(off int) wait.Event { return wait.NewEvent(c.Ctl.U32(c.Base + off)) }
+	event := func(off int) wait.Event { return wait.EventAt(c.Ctl, c.Base+off, c.Owners) }
 	r.area, r.size, r.state, r.owner = mem.NewArea(c.Area), uint64(c.Area.Len()), c.State, c.Object
 	r.notEmpty, r.notFull = event(notEmpty), event(notFull)
 	r.emptySleeps, r.fullSleeps = u64(notEmpty+sleepsAt), u64(notFull+sleepsAt)

@@ -10,7 +10,7 @@ import (
 const DefaultBase = "/dev/shm"
 
 // Layout is the version of the layout on disk; it is part of the path.
-const Layout = 1
+const Layout = 2
 
 // Base is the directory under which domains lie: dir if given, else $SHIPLAP_DIR, else /dev/shm.
 func Base(dir string) string {

@@ -77,3 +77,6 @@ func (f *File) LockShared(off, n int64) (bool, error)       { return false, errs
 func (f *File) LockExclusive(off, n int64) (bool, error)    { return false, errs.ErrUnsupported }
 func (f *File) Unlock(off, n int64) error                   { return errs.ErrUnsupported }
 func (f *File) Locked(off, n int64) (bool, error)           { return false, errs.ErrUnsupported }
+func (d *Dir) Dup() (*Dir, error)                           { return nil, errs.ErrUnsupported }
+func (d *Dir) MakeFIFO(name string) (int, error)            { return -1, errs.ErrUnsupported }
+func (d *Dir) OpenFIFO(name string) (int, error)            { return -1, errs.ErrUnsupported }

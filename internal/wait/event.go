@@ -1,41 +1,76 @@
 package wait
 
 import (
+	"github.com/shiplap-ipc/shiplap/internal/bell"
 	"github.com/shiplap-ipc/shiplap/internal/futex"
 	"github.com/shiplap-ipc/shiplap/internal/mem"
 )
 
-// Event is one 32-bit word in shared memory: a generation, and in bit 0 "somebody may sleep".
+// Event is one 32-bit word in shared memory: a generation, and two bits, "somebody may sleep on the futex" and "somebody may
+// have armed its bell". The second has entries beside the word (package bell), if the event has room for them.
 //
-// A waiter calls Arm, checks its condition once more, sleeps on the word while it holds what Arm
-// returned, and starts over. A waker publishes (with StoreRelease or stronger), then calls Wake.
-type Event struct{ word *mem.U32 }
+// A waiter calls Arm, checks its condition once more, sleeps, and starts over. A waker publishes (with StoreRelease or
+// stronger), then calls Wake.
+type Event struct {
+	word *mem.U32
+	line *bell.Line // nil: futexes only
+}
 
-const sleepers = 1
+const (
+	onFutex = 1
+	onBell  = 2
+	anybody = onFutex | onBell
+
+	generation = anybody + 1
+)
 
 // Word is what to sleep on.
 func (e Event) Word() *mem.U32 { return e.word }
 
-// NewEvent views a word.
-func NewEvent(word *mem.U32) Event { return Event{word} }
+// NewEvent views a word on which goroutines sleep with futexes only.
+func NewEvent(word *mem.U32) Event { return Event{word: word} }
+
+// A Ringer is an Owners whose processes have bells.
+type Ringer interface {
+	// Bell is that of this process, nil if it has none.
+	Bell() *bell.Bell
+}
+
+// EventAt views an event with entries for bells, which take the bell.LineSize bytes from off on. If owners is no Ringer,
+// goroutines of this process sleep with futexes only.
+func EventAt(s *mem.Span, off int, owners any) Event {
+	e := NewEvent(s.U32(off))
+	if r, ok := owners.(Ringer); ok {
+		if b := r.Bell(); b != nil {
+			e.line = bell.LineAt(s, off, b)
+		}
+	}
+	return e
+}
+
+// WithLine is an event with entries at other places than usual.
+func WithLine(word *mem.U32, l *bell.Line) Event { return Event{word, l} }
 
 // Armed reports that somebody may sleep.
-func (e Event) Armed() bool { return e.word.Load()&sleepers != 0 }
+func (e Event) Armed() bool { return e.word.Load()&anybody != 0 }
 
-// Arm announces a sleeper and returns what the word then holds. What was published before Arm
+// Arm announces a sleeper on the futex and returns what the word then holds. What was published before Arm
 // returned is visible to the caller's next look; what is published later wakes it.
-func (e Event) Arm() uint32 {
+func (e Event) Arm() uint32 { return e.announce(onFutex) }
+
+// announce sets a bit. A bell's entry has been made before.
+func (e Event) announce(bit uint32) uint32 {
 	v := e.word.Load()
-	for v&sleepers == 0 && !e.word.CAS(v, v|sleepers) {
+	for v&bit == 0 && !e.word.CAS(v, v|bit) {
 		v = e.word.Load()
 	}
 	mem.Heavy() // pairs with the waker's publish, which is not followed by a fence
-	return v | sleepers
+	return v | bit
 }
 
 // Wake lets up to n sleepers look again. Without sleepers it is one load.
 func (e Event) Wake(n int) {
-	if v := e.word.Load(); v&sleepers != 0 {
+	if v := e.word.Load(); v&anybody != 0 {
 		e.wakeSlow(v, n)
 	}
 }
@@ -46,20 +81,45 @@ func (e Event) WakeAll() { e.Wake(futex.All) }
 // Rouse is WakeAll that does not rely on other wakers, one of which may have died between its CAS and its last
 // wake-up.
 func (e Event) Rouse() {
-	Wake(e.word, futex.All)
+	e.wakeBoth(anybody)
 	v := e.word.Load()
-	e.word.CAS(v, (v|sleepers)+1)
-	Wake(e.word, futex.All)
+	e.word.CAS(v, (v|anybody)+1)
+	e.wakeBoth(anybody)
 }
 
 func (e Event) wakeSlow(v uint32, n int) {
-	if Wake(e.word, n) == n {
+	futexes, bells := v&onFutex != 0, v&onBell != 0 && e.line != nil
+	first := futexes && bells && e.line.Turn()
+	if first {
+		n -= Wake(e.word, n)
+	}
+	if bells && n > 0 {
+		n -= e.line.Wake(n)
+	}
+	if futexes && !first && n > 0 {
+		n -= Wake(e.word, n)
+	}
+	if n == 0 {
 		return // as many as there is work for
 	}
-	// Fewer slept. Take the bit back: whoever has armed and is on his way to sleep finds the word
-	// changed. But he may fall asleep between our look at the futex and this CAS, on the very value:
-	// hence one more call for all.
-	if e.word.CAS(v, (v|sleepers)+1) {
+	// Fewer slept. Take the bits back: whoever has armed and is on its way to sleep on the futex finds the word
+	// changed. But it may fall asleep between our look at the futex and this CAS, on the very value; and an entry may
+	// have come since we looked at it, by a process that saw the bit before it was taken back: hence one more call for all.
+	next := (v | anybody) + 1
+	if e.line == nil {
+		next = v&^onFutex + generation // the entries are not ours to look at
+	}
+	if e.word.CAS(v, next) {
+		e.wakeBoth(v)
+	}
+}
+
+// wakeBoth wakes all sleepers of the kinds whose bits are set.
+func (e Event) wakeBoth(bits uint32) {
+	if bits&onFutex != 0 {
 		Wake(e.word, futex.All)
+	}
+	if bits&onBell != 0 && e.line != nil {
+		e.line.Wake(futex.All)
 	}
 }

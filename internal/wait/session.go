@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/shiplap-ipc/shiplap/internal/bell"
 	"github.com/shiplap-ipc/shiplap/internal/errs"
 	"github.com/shiplap-ipc/shiplap/internal/futex"
 	"github.com/shiplap-ipc/shiplap/internal/mem"
@@ -54,7 +55,7 @@ func (s *Session) Interrupt(err error) {
 
 func (s *Session) pokeAll() {
 	for c := s.first; c != nil; c = c.next {
-		c.w.Poke()
+		c.poke()
 	}
 }
 
@@ -63,7 +64,8 @@ type Call struct {
 	s          *Session
 	ctx        context.Context
 	w          *futex.Waiter
-	poke       func() // w.Poke
+	b          *bell.Sleeper
+	poke       func() // both of them
 	stop       func() bool
 	prev, next *Call
 
@@ -72,8 +74,9 @@ type Call struct {
 	seen  uint32
 	bound time.Duration // of the next sleep, 0 if nothing asks for less than usual
 
-	armed   *mem.U32 // the event that was armed last
+	armed   *mem.U32 // the event that was armed last, for the futex
 	armedAt uint32
+	rings   *bell.Line // the event on whose line the next sleep is, nil if it is on word
 
 	deps    []dependency
 	index   map[uint32]int // of deps by token, if those are many
@@ -86,15 +89,18 @@ type Call struct {
 // calls pools Calls, each with a Waiter of its own: a Poke that comes too late is a spurious wake-up of the next
 // user.
 var calls = sync.Pool{New: func() any {
-	c := &Call{w: futex.Get()}
-	c.poke = c.w.Poke
+	c := &Call{w: futex.Get(), b: bell.NewSleeper()}
+	c.poke = func() {
+		c.w.Poke()
+		c.b.Poke()
+	}
 	return c
 }}
 
 // begin registers a call; end must follow.
 func (s *Session) begin(ctx context.Context) *Call {
 	c := calls.Get().(*Call)
-	c.w.ClearPoke()
+	c.clearPoke()
 	c.s, c.ctx = s, ctx
 	if ctx.Done() != nil {
 		c.stop = context.AfterFunc(ctx, c.poke)
@@ -111,6 +117,7 @@ func (s *Session) begin(ctx context.Context) *Call {
 
 // end forgets the call.
 func (c *Call) end() {
+	c.b.Leave() // after a fault in the memory that it waits on
 	c.dropAll()
 	s := c.s
 	s.mu.Lock()
@@ -126,7 +133,8 @@ func (c *Call) end() {
 	if c.stop != nil {
 		c.stop() // a cancellation that runs just now pokes a waiter that is no longer ours: harmless
 	}
-	*c = Call{w: c.w, poke: c.poke, deps: c.deps}
+	c.b.Forget()
+	*c = Call{w: c.w, b: c.b, poke: c.poke, deps: c.deps}
 	calls.Put(c)
 }
 
@@ -147,8 +155,23 @@ func (c *Call) Err() error {
 // Ready is what the futex layer asks about one of many sleepers.
 func (c *Call) Ready() bool { return c.until.Stale() || c.s.Gone() != nil }
 
+func (c *Call) clearPoke() {
+	c.w.ClearPoke()
+	c.b.ClearPoke()
+}
+
 // sleep sleeps once, on what the last Look said.
 func (c *Call) sleep() error {
+	c.slept = true
+	if c.rings != nil {
+		c.b.Park(c.bound, c)
+		c.b.Leave() // a ring that did not come is used by the next Look all the same
+		c.clearPoke()
+		return nil
+	}
+	if c.b.Leave() {
+		c.until.Abandon()
+	}
 	bound := MaxSleep
 	switch {
 	case c.bound > 0:
@@ -156,10 +179,9 @@ func (c *Call) sleep() error {
 	case futex.Crowded():
 		bound = crowdedSleep
 	}
-	c.slept = true
 	switch sleepFutex(c.w, c.word, c.seen, bound, c) {
 	case futex.Poked:
-		c.w.ClearPoke() // the next Look sees what the poke was for
+		c.clearPoke() // the next Look sees what the poke was for
 	case futex.Fault:
 		return fmt.Errorf("%w: the memory of a wait word is not there any more", errs.ErrCorrupt)
 	}

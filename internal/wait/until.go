@@ -30,8 +30,8 @@ type Until interface {
 	// Stale reports cheaply, from any goroutine, that Look may answer otherwise by now. Sleepers that
 	// share a thread are looked at this way every MaxSleep.
 	Stale() bool
-	// Abandon is called when a wait that slept ends because of its context or its handle: it passes on
-	// the wake-up that the wait may have used up.
+	// Abandon is called when a wait that slept ends because of its context or its handle, or when a waker has counted on
+	// it that was not asleep: it passes on the wake-up that the wait may have used up.
 	Abandon()
 }
 
@@ -54,6 +54,15 @@ func (s *Session) Wait(ctx context.Context, u Until) (err error) {
 	c := s.begin(ctx)
 	c.until = u
 	defer c.end()
+	ended, err := c.loop()
+	if c.b.Leave() || ended && c.slept {
+		u.Abandon()
+	}
+	return err
+}
+
+// loop looks and sleeps until the wait is over. ended reports that not the Look has ended it.
+func (c *Call) loop() (ended bool, err error) {
 	for {
 		over, err := c.look()
 		if err == nil && !over && c.renewed {
@@ -63,23 +72,20 @@ func (s *Session) Wait(ctx context.Context, u Until) (err error) {
 			}
 		}
 		if over || err != nil {
-			return err
+			return false, err
 		}
 		if err = c.Err(); err == nil {
 			err = c.sleep()
 		}
 		if err != nil {
-			if c.slept {
-				u.Abandon()
-			}
-			return err
+			return true, err
 		}
 	}
 }
 
 // look asks u once.
 func (c *Call) look() (over bool, err error) {
-	c.word, c.bound, c.renewed = nil, 0, false
+	c.word, c.rings, c.bound, c.renewed = nil, nil, 0, false
 	c.round++
 	over, err = c.until.Look(c)
 	c.looked = true
@@ -90,15 +96,37 @@ func (c *Call) look() (over bool, err error) {
 // Arm says that the sleep is on an event: what is published after Arm returned ends it. While the word is what it was
 // when this call armed it, the bit has been set all the time, and the fence need not be repeated: what was published
 // before the fence is visible to every later look, and who publishes after it sees the bit.
+//
+// On a bell the sleep is registered until a ring has come, and the fence is as old as the registration.
 func (c *Call) Arm(e Event) {
+	if c.armBell(e) {
+		c.word, c.rings = e.word, e.line
+		return
+	}
 	if w := e.Word(); c.armed != w || w.Load() != c.armedAt {
 		c.armed, c.armedAt = w, e.Arm()
 	}
 	c.On(c.armed, c.armedAt)
 }
 
+// armBell registers the call on the event's line, if it has one and there is room.
+func (c *Call) armBell(e Event) bool {
+	switch {
+	case e.line == nil:
+		return false
+	case c.b.Armed(e.line):
+		return true
+	}
+	c.b.Leave() // it was armed elsewhere, or has been rung since, and looks now
+	if !c.b.Arm(e.line) {
+		return false
+	}
+	e.announce(onBell)
+	return true
+}
+
 // On says that the sleep is on a word, while it holds seen.
-func (c *Call) On(word *mem.U32, seen uint32) { c.word, c.seen = word, seen }
+func (c *Call) On(word *mem.U32, seen uint32) { c.word, c.seen, c.rings = word, seen, nil }
 
 // Bound makes the next sleep shorter than MaxSleep.
 func (c *Call) Bound(d time.Duration) { c.bound = d }

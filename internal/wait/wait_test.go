@@ -217,13 +217,13 @@ func TestEventWord(t *testing.T) {
 		t.Errorf("armed: %d, %d", v, word.Load())
 	}
 	e.Wake(1)
-	if word.Load() != 2 {
+	if word.Load() != generation {
 		t.Errorf("nobody slept: %d", word.Load())
 	}
-	if e.Arm() != 3 {
+	if e.Arm() != generation|onFutex {
 		t.Error("the next generation")
 	}
-	word.Store(1<<32 - 1)
+	word.Store(1<<32 - 1 - onBell)
 	e.WakeAll()
 	if word.Load() != 0 || e.Arm() != 1 {
 		t.Error("the generation wraps around")

@@ -23,7 +23,7 @@ typedef uint64_t u64;
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "little-endian only");
 
-enum { LAYOUT = 1, PAGE = 4096, SLOTS = 1024, SLOT = 128, MEMBERS = PAGE + SLOTS * SLOT, CTL = 8192 };
+enum { LAYOUT = 2, PAGE = 4096, SLOTS = 1024, SLOT = 128, MEMBERS = PAGE + SLOTS * SLOT, CTL = 8192 };
 enum { REMOVED = 1, CLOSED = 2 };
 #define W (1u << 31)
 #define USER ((int64_t)1 << 40)
@@ -32,7 +32,7 @@ enum { REMOVED = 1, CLOSED = 2 };
 enum { RECOVERIES = 4, SINCE = 8, DAMAGED = 28 }; // of a lock record, section 6
 
 static u8 *members, *ctl; // ctl: the object's file
-static int members_fd, slot, object_fd;
+static int members_fd, slot, object_fd, domain_fd;
 static u32 me;
 static u64 file_size;
 
@@ -211,12 +211,44 @@ static inline void unlock(u8 *l) {
 	die("unlock: the lock is not ours");
 }
 
+// Section 7.1: rings for up to n sleepers that have entries. SIGPIPE is ignored, see start.
+static inline int ring_one(u32 token, u32 ticket, u32 k) {
+	char name[32];
+	struct stat st;
+	u64 msg = ticket | (u64)k << 32;
+	snprintf(name, sizeof name, "#bell.%u", token & 1023);
+	int fd = openat(domain_fd, name, O_WRONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0) return 0; // its owner is gone, or no process reads it
+	int told = fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode) && st.st_uid == geteuid() && (write(fd, &msg, 8) == 8 || errno == EAGAIN);
+	close(fd);
+	return told;
+}
+static inline int ring_bells(u8 *e, int n) {
+	int woken = 0;
+	for (int i = 0; i < 14 && woken < n; i++)
+		for (int again = 0; again < 100; again++) {
+			u64 v = ld64(e + 16 + 8 * i), count = v >> 56, k = count < (u64)(n - woken) ? count : (u64)(n - woken);
+			if (k == 0) break;
+			if (!cas64(e + 16 + 8 * i, v, k == count ? 0 : v - (k << 56))) continue;
+			if (ring_one((u32)v, v >> 32 & 0xffffff, k)) woken += k;
+			break;
+		}
+	return woken;
+}
+
 // Section 7.1. The fence is the one of 7.2.
 static inline void wake(u8 *e, int n) {
+	static int turn;
 	fence();
 	u32 v = ld32(e);
-	if (!(v & 1) || futex_wake(e, n) == n) return;
-	if (cas32(e, v, (v | 1) + 1)) futex_wake(e, INT32_MAX);
+	if (!(v & 3)) return;
+	int first = (v & 3) == 3 && turn++ & 1;
+	if (first) n -= futex_wake(e, n);
+	if (v & 2 && n > 0) n -= ring_bells(e, n);
+	if (v & 1 && !first && n > 0) n -= futex_wake(e, n);
+	if (n == 0 || !cas32(e, v, (v | 3) + 1)) return;
+	if (v & 1) futex_wake(e, INT32_MAX);
+	if (v & 2) ring_bells(e, INT32_MAX);
 }
 static inline void sleep_until(u8 *e, int (*c)(void), long bound) {
 	if (c()) return;
@@ -246,7 +278,9 @@ static inline int start(int argc, char **argv) {
 	if (strpbrk(argv[2], "%/#.") || strpbrk(argv[3], "%/#.")) die("no names that need escaping, please");
 	int dir = open(argv[1], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dir < 0) die("%s: %s", argv[1], strerror(errno));
-	dir = subdir(subdir(subdir(dir, uid), "v1"), argv[2]);
+	dir = subdir(subdir(subdir(dir, uid), "v2"), argv[2]);
+	domain_fd = dir;
+	signal(SIGPIPE, SIG_IGN);
 	join(dir, argv[0]);
 	return dir;
 }
