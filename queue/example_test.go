@@ -56,3 +56,58 @@ func ExampleQueue_Deliveries() {
 	// dry 1
 	// fold 1
 }
+
+// A message that no consumer can handle goes to the dead letters, and can be put back when the cause is mended.
+func ExampleRawDelivery_MoveTo() {
+	d, err := shiplap.Join("example", nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer d.Close()
+	jobs, err := queue.Create[string](d, "jobs", &queue.Options{
+		Ack: true, MaxDeliveries: 3, DeadLetters: "jobs.dead", Ephemeral: true,
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer jobs.Close()
+	if err := jobs.TryPut("resize cat.jpg"); err != nil {
+		log.Fatal(err)
+	}
+	for range 3 {
+		job, err := jobs.TryReceive()
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(job.Value, "fails,", job.Count)
+		if err := job.Nack(); err != nil {
+			log.Fatal(err)
+		}
+	}
+
+	dead, err := queue.Open[string](d, "jobs.dead", nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer dead.Close()
+	letter, err := dead.TryReceive()
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := letter.MoveTo(context.Background(), jobs.Raw()); err != nil {
+		log.Fatal(err)
+	}
+	job, err := jobs.TryReceive()
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(job.Value, "comes again,", job.Count)
+	if err := job.Ack(); err != nil {
+		log.Fatal(err)
+	}
+	// Output:
+	// resize cat.jpg fails, 1
+	// resize cat.jpg fails, 2
+	// resize cat.jpg fails, 3
+	// resize cat.jpg comes again, 1
+}

@@ -78,11 +78,19 @@ var interruptions = map[string]interruption{
 	"ack/Close with a message in hands": {deaf: true, grabs: []killtest.Grab{ofSide(taking)}},
 	"ack/Get":                           getWaits,
 	"ack/GetMany":                       manyGets,
+
+	"dead/Receive, a message is worn": {grabs: []killtest.Grab{ofDeadLetters}, parts: true},
+	"dead/Nack, the last delivery":    {deaf: true, grabs: []killtest.Grab{ofDeadLetters}, parts: true},
+	"dead/MoveTo":                     {grabs: []killtest.Grab{ofDeadLetters}, parts: true},
+	"dead/MoveTo, no limit":           {grabs: []killtest.Grab{ofDeadLetters}, parts: true},
 }
 
 // worldOf is what survivors have, of any kind of queue.
 func worldOf(state any) *world {
-	if w, ok := state.(*ackWorld); ok {
+	switch w := state.(type) {
+	case *ackWorld:
+		return &w.world
+	case *deadWorld:
 		return &w.world
 	}
 	return state.(*world)
@@ -236,7 +244,7 @@ func (s described) interrupt() *killtest.Interruption {
 		op = s.op
 	}
 	wait := awaits
-	if strings.Contains(s.name, "full") || strings.Contains(s.name, "last room") || strings.Contains(s.name, "CloseQueue") {
+	if strings.HasPrefix(s.name, "dead/") || strings.Contains(s.name, "full") || strings.Contains(s.name, "last room") || strings.Contains(s.name, "CloseQueue") {
 		wait = nil // there is no room, or nothing to wait for
 	}
 	return &killtest.Interruption{
@@ -255,6 +263,9 @@ func (s described) interrupt() *killtest.Interruption {
 				}
 				if err := v.q.Close(); err != nil && !errors.Is(err, shiplap.ErrClosed) {
 					return err
+				}
+				if v.to != nil {
+					_ = v.to.Close()
 				}
 				return errors.Join(v.d.Close(), syscall.Close(v.took))
 			}

@@ -9,12 +9,15 @@ import (
 	"github.com/shiplap-ipc/shiplap/queue"
 )
 
-// scenarios of this package: see queueScenes, ackScenes and lives.
+// scenarios of this package: see queueScenes, ackScenes, deadScenes and lives.
 func scenarios() (all []killtest.Scenario) {
 	for _, s := range queueScenes {
 		all = append(all, s.scenario())
 	}
 	for _, s := range ackScenes {
+		all = append(all, s.scenario())
+	}
+	for _, s := range deadScenes {
 		all = append(all, s.scenario())
 	}
 	return append(all, lives()...)

@@ -64,6 +64,7 @@ type victim struct {
 	msgs [][]byte // to put
 	p    *queue.RawProducer
 	c    *queue.RawConsumer
+	to   *queue.Raw // where it moves messages
 }
 
 func (s *scene) length() int {

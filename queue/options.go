@@ -3,6 +3,7 @@ package queue
 import (
 	"fmt"
 	"math/bits"
+	"math/rand/v2"
 
 	"github.com/shiplap-ipc/shiplap"
 	"github.com/shiplap-ipc/shiplap/internal/errs"
@@ -34,6 +35,14 @@ type Options struct {
 	Capacity int64
 	// Ack makes consumers acknowledge deliveries (creation): see Receive.
 	Ack bool
+	// MaxDeliveries is how often a message is handed out without being acknowledged, 0 for no limit, at most 2²⁴−1; only with Ack
+	// (creation). A message that was handed out that often, and comes back, goes to the queue DeadLetters, or is
+	// dropped if there is none.
+	MaxDeliveries int
+	// DeadLetters names a queue in the same domain, of the same type; only with MaxDeliveries (creation). If it is not there, it is
+	// made like this one, with Ack. A message goes there as one step: whatever dies when, it is in exactly one of the two. While
+	// the dead letters are full, or somebody holds their producing side, it stays here, and nobody gets it.
+	DeadLetters string
 	// Ephemeral removes the queue with its last user, also when that dies (creation).
 	Ephemeral bool
 	// Label is free text for people, up to 256 bytes (creation).
@@ -54,9 +63,16 @@ type Options struct {
 const (
 	paramArea = 0 // bytes of the ring
 	paramAck  = 1 // 1 with acknowledgement
+	paramMax  = 2 // how often a message is handed out, 0 for no limit
+	paramID   = 3 // a random number, by which moves name the queue
 
-	rowBase = object.HeaderSize
-	ctlSize = object.HeaderSize + 4096
+	rowBase  = object.HeaderSize
+	deadName = rowBase + 1024 // u64 length, then the name of the queue of dead letters
+	moveName = deadName + 512
+	movesAt  = moveName + 512
+	ctlSize  = object.HeaderSize + 4096
+
+	mostDeliveries = 1<<24 - 1
 )
 
 func (o *Options) spec(d schema.Descriptor) (object.Spec, error) {
@@ -66,6 +82,9 @@ func (o *Options) spec(d schema.Descriptor) (object.Spec, error) {
 	}
 	if n < 0 || n > row.MaxArea {
 		return object.Spec{}, fmt.Errorf("%w: a capacity of %d bytes, possible are %d to %d", errs.ErrTooLarge, n, row.MinArea, row.MaxArea)
+	}
+	if err := o.checkLimit(); err != nil {
+		return object.Spec{}, err
 	}
 	area := uint64(1) << bits.Len64(uint64(max(n, row.MinArea))-1)
 	s := object.Spec{
@@ -78,6 +97,8 @@ func (o *Options) spec(d schema.Descriptor) (object.Spec, error) {
 	if o.Ack {
 		s.Params[paramAck] = 1
 	}
+	s.Params[paramMax], s.Params[paramID] = uint64(o.MaxDeliveries), rand.Uint64()|1
+	s.Init = func(r *mem.Region) { writeName(r.Span(0), o.DeadLetters) }
 	if o.Ephemeral {
 		s.Flags |= object.Ephemeral
 	}
@@ -91,6 +112,10 @@ func parts(h *object.Header) ([]mem.Part, error) {
 	}
 	if ack > 1 {
 		return nil, fmt.Errorf("%w: acknowledgement mode %d", errs.ErrIncompatible, ack)
+	}
+	if h.Params[paramMax] > mostDeliveries || h.Params[paramMax] > 0 && ack == 0 {
+		return nil, fmt.Errorf("%w: a limit of %d deliveries, with acknowledgement mode %d",
+			errs.ErrIncompatible, h.Params[paramMax], ack)
 	}
 	return []mem.Part{{Len: ctlSize}, {Len: int(area), Mirror: true}}, nil
 }

@@ -27,6 +27,8 @@ type Raw struct {
 	exclusive map[interface{ Close() error }]struct{} // handles to close with this one
 	leases    map[uint64]row.Lease                    // deliveries not settled yet
 	closed    bool
+
+	targets targets
 }
 
 func space(d *shiplap.Domain) *object.Space { return object.OfDomain(d) }
@@ -50,14 +52,30 @@ func create(d *shiplap.Domain, name string, opt *Options, desc schema.Descriptor
 		opt = &Options{}
 	}
 	spec, err := opt.spec(desc)
+	if err == nil && name != "" && opt.DeadLetters == name {
+		err = fmt.Errorf("%w: the queue is to be that of its own dead letters", errs.ErrConflict)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("create queue %q: %w", name, err)
 	}
+	var dead *object.Object
+	if opt.DeadLetters != "" { // now, so that a full file system is an error now
+		if dead, err = openDead(space(d), opt.DeadLetters, name, desc, *opt); err != nil {
+			return nil, fmt.Errorf("create queue %q: %w", name, err)
+		}
+	}
 	o, err := space(d).Create(name, spec)
 	if err != nil {
+		if dead != nil {
+			err = errors.Join(err, dead.Close())
+		}
 		return nil, err
 	}
-	return newRaw(o, opt), nil
+	q := newRaw(o, opt)
+	if dead != nil {
+		q.targets.open.Store(q.target(dead, opt.DeadLetters))
+	}
+	return q, nil
 }
 
 func open(d *shiplap.Domain, name string, opt *Options) (*Raw, error) {
@@ -78,14 +96,19 @@ func newRaw(o *object.Object, opt *Options) *Raw {
 	}
 	r := view(o, mode, &o.Sess)
 	r.Accept(opt.MaxReceive)
-	return &Raw{obj: o, mode: mode, accept: opt.MaxReceive, row: r,
+	q := &Raw{obj: o, mode: mode, accept: opt.MaxReceive, row: r,
 		exclusive: map[interface{ Close() error }]struct{}{}, leases: map[uint64]row.Lease{}}
+	if r.Ack() {
+		q.moves()
+	}
+	return q
 }
 
 func view(o *object.Object, mode wait.Mode, sess *wait.Session) *row.Queue {
 	return row.OpenQueue(row.Config{
 		Ctl: o.Ctl, Base: rowBase, Area: o.Region.Span(1), State: o.Word, Object: o.Word,
 		Owners: o.Space.Table, Sess: sess, Mode: mode,
+		Moves: o.Ctl, MovesAt: movesAt, NameAt: moveName, ID: o.Params[paramID], MaxDeliveries: uint32(o.Params[paramMax]),
 	}, o.Params[paramAck] == 1)
 }
 
@@ -285,7 +308,7 @@ func (q *Raw) Close() error {
 	for _, ls := range leases {
 		err = errors.Join(err, ignoreConflict(q.explain(object.Guarded(func() error { return q.row.Settle(ls, false) }))))
 	}
-	return errors.Join(err, q.obj.Close())
+	return errors.Join(err, q.targets.close(), q.obj.Close())
 }
 
 func ignoreClosed(err error) error {

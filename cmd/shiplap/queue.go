@@ -16,7 +16,7 @@ func newQueueCmd(at *place) *cobra.Command {
 	return group("queue", "Create queues, put messages, get them",
 		`A queue carries messages from any number of producers to any number of consumers. Each message goes
 to one consumer, in order. It stays until it is removed, whoever comes and goes.`,
-		newQueueCreateCmd(at), newQueuePutCmd(at), newQueueGetCmd(at), newQueueCloseCmd(at))
+		newQueueCreateCmd(at), newQueuePutCmd(at), newQueueGetCmd(at), newQueueCloseCmd(at), newQueueDeadCmd(at))
 }
 
 func newQueueCreateCmd(at *place) *cobra.Command {
@@ -29,9 +29,13 @@ func newQueueCreateCmd(at *place) *cobra.Command {
 		Long: `Make a queue. Its memory is reserved now, so that a full /dev/shm is an error now and not later.
 
 With --ack, a message that a consumer has taken goes to the next one if that consumer dies before it
-has acknowledged it: every message is handled at least once. Without, a message is gone once it is taken.`,
+has acknowledged it: every message is handled at least once. Without, a message is gone once it is taken.
+
+With --max-deliveries, a message that was handed out that often and comes back goes to the queue that --dead-letters
+names, which is made as well; without that, it is dropped. See shiplap queue dead --help.`,
 		Example: `  shiplap queue create jobs
-  shiplap queue create jobs --ack --capacity 64M`,
+  shiplap queue create jobs --ack --capacity 64M
+  shiplap queue create jobs --ack --max-deliveries 5 --dead-letters jobs.dead`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -43,9 +47,10 @@ has acknowledged it: every message is handled at least once. Without, a message 
 			opt.Capacity = int64(capacity)
 			q, err := queue.CreateRaw(d, args[0], &opt)
 			if existOK && errors.Is(err, shiplap.ErrExist) {
-				if q, err = openBytes(d, args[0], false); err == nil && q.Ack() != opt.Ack {
+				if q, err = openBytes(d, args[0], false); err == nil && !sameQueue(q, &opt) {
 					q.Close()
-					err = fmt.Errorf("queue %q: %w: it is there with --ack=%t", args[0], shiplap.ErrExist, q.Ack())
+					err = fmt.Errorf("queue %q: %w: it is there with --ack=%t --max-deliveries=%d --dead-letters=%q",
+						args[0], shiplap.ErrExist, q.Ack(), q.MaxDeliveries(), q.DeadLetters())
 				}
 			}
 			if err != nil {
@@ -57,9 +62,15 @@ has acknowledged it: every message is handled at least once. Without, a message 
 	f := cmd.Flags()
 	f.VarP(&capacity, "capacity", "c", "`size` of its memory, rounded up to a power of two")
 	f.BoolVar(&opt.Ack, "ack", false, "hand out deliveries that have to be acknowledged")
+	f.IntVar(&opt.MaxDeliveries, "max-deliveries", 0, "hand a message out `N` times at most; with --ack (default: no limit)")
+	f.StringVar(&opt.DeadLetters, "dead-letters", "", "`name` of the queue for messages that were handed out that often")
 	f.StringVar(&opt.Label, "label", "", "`text` for people, shown by ls and stat")
 	f.BoolVar(&existOK, "exist-ok", false, "fine if it is there already")
 	return cmd
+}
+
+func sameQueue(q *queue.Raw, opt *queue.Options) bool {
+	return q.Ack() == opt.Ack && q.MaxDeliveries() == opt.MaxDeliveries && q.DeadLetters() == opt.DeadLetters
 }
 
 func newQueueCloseCmd(at *place) *cobra.Command {

@@ -216,6 +216,13 @@ func printQueue(t table, q *queue.Stats) {
 	if q.Ack {
 		t.row("deliveries", fmt.Sprintf("%s, of which %s not for the first time", grouped(q.Deliveries), grouped(q.Redeliveries)))
 	}
+	if q.MaxDeliveries > 0 {
+		left := grouped(q.Dropped) + " dropped"
+		if q.DeadName != "" {
+			left = fmt.Sprintf("%s moved to queue %s", grouped(q.DeadLetters), inQuotes(q.DeadName))
+		}
+		t.row("limit", fmt.Sprintf("%s deliveries; %s", grouped(q.MaxDeliveries), left))
+	}
 }
 
 func printDirection(t table, name string, d pipe.Direction) {

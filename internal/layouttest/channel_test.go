@@ -55,7 +55,7 @@ func TestChannelObject(t *testing.T) {
 	quiet := want{"producer lock": "", "consumer lock": "", "not empty": 0, "not empty sleeps": 0, "not empty entries": "", "not full": 0,
 		"not full sleeps": 0, "not full entries": "",
 		"tail": 32, "puts": 2, "bytes": 16, "high": skip{}, "seen": 0, "busy": 0, "taken": 16, "gets": 1,
-		"partial": 0, "cursor": 0, "leases": 0, "again": 0, "repeats": 0}
+		"partial": 0, "cursor": 0, "leases": 0, "again": 0, "repeats": 0, "worn": 0, "moving": 0, "buried": 0, "dropped": 0}
 	compare(t, "ring", img, r0, 768, 0, quiet)
 	quiet["tail"], quiet["puts"], quiet["bytes"], quiet["taken"], quiet["gets"] = 16, 1, 8, 0, 0
 	compare(t, "ring", img, r1, 768, 0, quiet)

@@ -239,6 +239,17 @@ func entries(t *testing.T, img []byte, locks map[string]int, order []string, eve
 	}
 }
 
+// identity is what a queue is told apart by, a random number.
+func identity(t *testing.T, img []byte) int {
+	t.Helper()
+	f := at(t, "header", "params")
+	id := word(img[f.off+3*f.entry:][:f.entry])
+	if id == 0 {
+		t.Error("a queue without an identity")
+	}
+	return int(id)
+}
+
 func TestQueueHeader(t *testing.T) {
 	d := join(t, shmDir(t))
 	q := create(t, d, "q", queue.Options{Capacity: 8192, Ack: true, Ephemeral: true, Label: "for people"})
@@ -251,7 +262,7 @@ func TestQueueHeader(t *testing.T) {
 	base := at(t, "queue", "queue ring").off
 	entries(t, img, map[string]int{"producer": base + at(t, "ring", "producer lock").off, "consumer": base + at(t, "ring", "consumer lock").off},
 		[]string{"producer", "consumer"}, []int{base + at(t, "ring", "not empty").off, base + at(t, "ring", "not full").off},
-		"queueparams", map[string]int{"area": 8192, "acknowledgement": 1})
+		"queueparams", map[string]int{"area": 8192, "acknowledgement": 1, "limit": 0, "identity": identity(t, img)})
 
 	open, err := os.Open(filepath.Join(d.Dir(), "q"))
 	ok(t, err)
@@ -299,10 +310,11 @@ func TestRingWords(t *testing.T) {
 	w := want{"producer lock": "", "consumer lock": "", "not empty": skip{}, "not empty sleeps": positive, "not empty entries": "",
 		"not full": 0, "not full sleeps": 0, "not full entries": "",
 		"tail": 16 + 24 + 608, "puts": 3, "bytes": 613, "high": 24 + 608, "seen": 16, "busy": 0, "taken": 16, "gets": 1,
-		"partial": 0, "cursor": 0, "leases": 0, "again": 0, "repeats": 0}
+		"partial": 0, "cursor": 0, "leases": 0, "again": 0, "repeats": 0, "worn": 0, "moving": 0, "buried": 0, "dropped": 0}
 	img := file(t, d, "q")
 	compare(t, "ring", img, base, at(t, "queue", "queue ring").size, 0, w)
-	compare(t, "queue", img, 0, len(img), 4096, want{"queue ring": skip{}, "queue area": skip{}}.and(img[:object.HeaderSize]))
+	compare(t, "queue", img, 0, len(img), 4096, want{"queue ring": skip{}, "queue area": skip{},
+		"dead name length": 0, "dead name": "", "move identity": 0, "move name length": 0, "move name": "", "move": ""}.and(img[:object.HeaderSize]))
 
 	h := get(t, "headerbits").bits(t, "Bits")
 	rec := func(at, n int, payload string, number uint64) {
@@ -365,7 +377,8 @@ func TestAckWords(t *testing.T) {
 	w := want{"producer lock": "", "consumer lock": "", "not empty": 0, "not empty sleeps": 0, "not empty entries": "", "not full": 0,
 		"not full sleeps": 0, "not full entries": "",
 		"tail": 24 + 32 + 24, "puts": 3, "bytes": 18, "high": 80, "seen": 0, "busy": 0, "taken": 0, "gets": 0,
-		"partial": 0, "cursor": 24 + 32, "leases": 2, "again": 1, "repeats": 0}
+		"partial": 0, "cursor": 24 + 32, "leases": 2, "again": 1, "repeats": 0,
+		"worn": 0, "moving": 0, "buried": 0, "dropped": 0}
 	look := func(states ...uint64) {
 		t.Helper()
 		img := file(t, d, "q")
@@ -698,4 +711,27 @@ func TestAllTablesAreChecked(t *testing.T) {
 			t.Errorf("no test looks at table %s", name)
 		}
 	}
+}
+
+// A move leaves its name, and nothing else.
+func TestMoveWords(t *testing.T) {
+	d := join(t, shmDir(t))
+	q := create(t, d, "q", queue.Options{Capacity: 4096, Ack: true, MaxDeliveries: 1, DeadLetters: "dead letters"})
+	ok(t, q.Put(bg, []byte("abc")))
+	m, err := q.Receive(bg)
+	ok(t, err)
+	ok(t, m.Nack())
+	img, dead := file(t, d, "q"), file(t, d, "dead letters")
+	compare(t, "queue", img, 0, len(img), 4096, want{"queue ring": skip{}, "queue area": skip{},
+		"dead name length": 12, "dead name": "dead letters", "move identity": identity(t, dead),
+		"move name length": 12, "move name": "dead letters", "move": ""}.and(img[:object.HeaderSize]))
+	base := at(t, "queue", "queue ring").off
+	for name, n := range map[string]uint64{"moving": 0, "worn": 0, "buried": 1, "dropped": 0, "taken": 24} {
+		f := at(t, "ring", name)
+		if got := word(img[base+f.off:][:f.size]); got != n {
+			t.Errorf("%s is %d; %d is wanted", name, got, n)
+		}
+	}
+	e := at(t, "queue", "move")
+	compare(t, "move", dead, e.off, e.entry, 0, want{"move from": identity(t, file(t, d, "q")), "move record": 0, "move to": 0, "move state": 0})
 }

@@ -72,11 +72,11 @@ func (h *hand) puts(f func(msg []byte) error, full ...error) bool {
 
 // change sets and clears bits of a cell. Several may do so at once: a message that comes again has
 // more than one receiver.
-func change(cell *mem.U64, set, clear uint64) {
+func change(cell *mem.U64, set, clear uint64) (was uint64) {
 	for {
 		was := cell.Load()
 		if cell.CAS(was, was&^clear|set) {
-			return
+			return was
 		}
 	}
 }

@@ -335,46 +335,50 @@ func judgeQueue(b *bout) error {
 
 // judgeAck: what was put and not acknowledged is there, although those who had it in hand are still
 // members.
-func judgeAck(b *bout) error {
-	q, err := queue.OpenRaw(b.d, object, nil)
-	if err != nil {
-		return err
-	}
-	defer q.Close()
-	for end := time.Now().Add(b.Bound); ; {
-		v, err := q.TryReceive()
-		if err == nil {
-			c, _, e := parse(v.Body)
-			if e != nil {
-				b.violation("torn", e.Error(), "")
-				return nil
-			}
-			cell := b.ledger.cell(c)
-			if cell.Load()&acked != 0 {
-				b.violationf("doubled", "message %d was acknowledged, and is still there", c)
-			}
-			if err := v.Ack(); err != nil {
-				return err
-			}
-			cell.Store(cell.Load() | acked)
+func judgeAck(b *bout) error { return b.judgeAcked(object) }
+
+// judgeAcked is judgeAck over several queues, between which messages are moved: what was put and not acknowledged is in
+// one of them.
+func (b *bout) judgeAcked(names ...string) error {
+	var all []*queue.Raw
+	for _, name := range names {
+		q, err := queue.OpenRaw(b.d, name, nil)
+		if errors.Is(err, shiplap.ErrNotExist) && name != object {
 			continue
 		}
-		if !errors.Is(err, shiplap.ErrEmpty) && !errors.Is(err, shiplap.ErrBusy) {
-			b.violationf("error", "draining: %v", err)
-			return nil
-		}
-		st, err := q.Stats()
 		if err != nil {
 			return err
 		}
-		if st.Depth == 0 && st.Used == 0 {
+		defer q.Close()
+		all = append(all, q)
+	}
+	for end := time.Now().Add(b.Bound); ; {
+		got, left := false, queue.Stats{}
+		for _, q := range all {
+			ok, err := b.receiveOne(q)
+			if err != nil {
+				b.violationf("error", "draining: %v", err)
+				return nil
+			}
+			got = got || ok
+			st, err := q.Stats()
+			if err != nil {
+				return err
+			}
+			if st.Depth != 0 || st.Used != 0 {
+				left = st
+			}
+		}
+		if !got && left.Name == "" {
 			break
 		}
-		if time.Now().After(end) {
-			b.violationf("stuck", "%d messages are there that nobody can receive: %v", st.Depth, st)
+		if !got && time.Now().After(end) {
+			b.violationf("stuck", "%d messages are there that nobody can receive: %v", left.Depth, left)
 			return nil
 		}
-		time.Sleep(time.Millisecond)
+		if !got {
+			time.Sleep(time.Millisecond)
+		}
 	}
 	missing, wrong, text := b.lost(func(c uint64) bool { return c&(acked|acking) != 0 })
 	if wrong > 0 {
@@ -384,4 +388,20 @@ func judgeAck(b *bout) error {
 		b.violationf("lost", "%d messages are missing: %s", missing, text)
 	}
 	return nil
+}
+
+// receiveOne receives and acknowledges a message, if there is one.
+func (b *bout) receiveOne(q *queue.Raw) (ok bool, err error) {
+	v, err := q.TryReceive()
+	if err != nil {
+		return false, unless(unless(err, shiplap.ErrEmpty), shiplap.ErrBusy)
+	}
+	c, _, err := parse(v.Body)
+	if err != nil {
+		return false, err
+	}
+	if change(b.ledger.cell(c), acked, 0)&acked != 0 {
+		b.violationf("doubled", "message %d was acknowledged, and is still in %v", c, q)
+	}
+	return true, v.Ack()
 }

@@ -51,6 +51,9 @@ type leasing struct {
 	head   uint64 // taken
 	cursor uint64
 	wait   *leaseWait // learns who holds records, nil where nobody will wait
+
+	pending  uint64 // what "moving" says, while that move cannot be finished
+	wornOnly bool   // scan leases nothing
 }
 
 func (l *leasing) resume(q *Queue) error {
@@ -59,7 +62,10 @@ func (l *leasing) resume(q *Queue) error {
 		l.cursor = l.head
 		q.cursor.StoreRelease(l.cursor) // it is what consumers wait on
 	}
-	return q.span(l.head, l.cursor)
+	if err := q.span(l.head, l.cursor); err != nil || q.moving.Load() == 0 {
+		return err
+	}
+	return l.finish()
 }
 
 // record reads the record at pos; ok is false at the tail.
@@ -103,7 +109,7 @@ func (l *leasing) take() (Lease, error) {
 		}
 		pos := l.cursor
 		l.cursor += size
-		if st := q.word(pos + wordSize).Load(); stateOf(st) == stateReady {
+		if st := q.word(pos + wordSize).Load(); stateOf(st) == stateReady && !q.isWorn(countOf(st)) {
 			if err := q.accepts(payloadLen(h)); err != nil {
 				return Lease{}, err
 			}
@@ -134,7 +140,7 @@ func (l *leasing) lease(pos, h, st uint64) (ls Lease, ok bool) {
 
 // scan looks among the records handed out before for one that was given back or whose holder died.
 func (l *leasing) scan() (Lease, error) {
-	alive := l.q.Owners.Self()
+	alive, worn := l.q.Owners.Self(), l.pending != 0
 	for pos := l.head; pos != l.cursor; {
 		h, size, ok, err := l.record(pos)
 		if err != nil {
@@ -144,7 +150,12 @@ func (l *leasing) scan() (Lease, error) {
 			return Lease{}, fmt.Errorf("%w: the records of the queue end before the cursor", errs.ErrCorrupt)
 		}
 		st := l.q.word(pos + wordSize).Load()
-		if l.free(st, &alive) {
+		switch free := pos+1 != l.pending && l.free(st, &alive); {
+		case free && l.q.isWorn(countOf(st)):
+			if !l.bury(pos, h, st) {
+				worn = true
+			}
+		case free && !l.wornOnly:
 			if err := l.q.accepts(payloadLen(h)); err != nil {
 				return Lease{}, err
 			}
@@ -155,6 +166,7 @@ func (l *leasing) scan() (Lease, error) {
 		}
 		pos += size
 	}
+	l.q.setWorn(worn)
 	return Lease{}, errs.ErrEmpty
 }
 
@@ -211,6 +223,7 @@ func (l *leasing) reclaim() (moved bool, err error) {
 // TryLease hands out one record; errs.ErrEmpty when there is none now, errs.ErrBusy when another process
 // is taking.
 func (q *Queue) TryLease() (Lease, error) {
+	q.prepare()
 	if ok, _ := q.ConsumerLock.TryLock(); !ok {
 		return Lease{}, errs.ErrBusy
 	}
@@ -276,6 +289,7 @@ func (q *Queue) leaseNow(ctx context.Context, w *leaseWait) (Lease, error) {
 	if ctx.Err() != nil {
 		return Lease{}, context.Cause(ctx)
 	}
+	q.prepare()
 	if _, err := q.ConsumerLock.Lock(ctx); err != nil {
 		return Lease{}, err
 	}
@@ -313,6 +327,9 @@ func (q *Queue) Settle(ls Lease, done bool) error {
 	if !done {
 		q.again.Store(1)
 		q.notEmpty.Wake(1)
+		if q.isWorn(uint64(ls.Count)) {
+			return q.tryBury()
+		}
 		return nil
 	}
 	if _, err := q.tryReclaim(); err != nil {

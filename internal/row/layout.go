@@ -26,7 +26,11 @@ const (
 	offCursor    = 664 // u64 with acknowledgement: a position at or before the first record never handed out
 	offLeases    = 672 // u64 deliveries handed out
 	offAgain     = 680 // u32 1 if a record before cursor may be waiting to be handed out again
+	offWorn      = 684 // u32 1 if a record was handed out as often as it may be, and waits to be moved away
 	offRepeats   = 688 // u64 of those handed out, how many were not for the first time
+	offMoving    = 696 // u64 the position of a record that is moved to another queue, and 1; 0 if there is none
+	offBuried    = 704 // u64 records that were handed out too often and moved to another queue
+	offDropped   = 712 // u64 the same, dropped
 
 	// ControlSize is the size of the control words of a queue, and of a topic.
 	ControlSize = 768

@@ -64,6 +64,12 @@ func (w *leaseWait) Look(c *wait.Call) (over bool, err error) {
 			return true, nil
 		}
 	}
+	if q.worn.Load() != 0 { // nothing tells that the place where it goes can be had again
+		if c.Slept() {
+			return true, nil
+		}
+		c.Bound(wait.MaxSleep)
+	}
 	if c.First() {
 		q.emptySleeps.Add(1)
 	}

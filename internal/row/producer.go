@@ -60,6 +60,9 @@ func (p *Producer) Resume(r *Row) error {
 	if r.busy.Load() != 0 {
 		r.busy.StoreRelease(0)
 	}
+	if r.queue != nil && r.seen.Load()&7 != 0 {
+		p.settleMoves()
+	}
 	return nil
 }
 

@@ -18,9 +18,10 @@ type Queue struct {
 	again                   *mem.U32
 
 	ConsumerLock *wordlock.Lock
-	anyRecord    emptiness
-	anyReady     readiness
-	announced    atomic.Int64 // when this process last had sleepers look who holds records
+	mover
+	anyRecord emptiness
+	anyReady  readiness
+	announced atomic.Int64 // when this process last had sleepers look who holds records
 }
 
 // OpenQueue views a queue, with acknowledgement (ack) or without. It panics on sizes that its caller did not check
@@ -40,6 +41,7 @@ func OpenQueue(c Config, ack bool) *Queue {
 	q.open(c, NotEmpty, NotFull, offTail, offBytes, offBusy)
 	q.freed, q.seen = q.taken, u64(offSeen)
 	q.puts, q.high = u64(offPuts), u64(offHigh)
+	q.openMoves(c)
 	q.ConsumerLock.Stop = func() error { return q.Drained(q.taken.Load()) }
 	q.anyRecord.q, q.anyReady.q = q, q
 	return q
@@ -72,7 +74,8 @@ type QueueStats struct {
 	GetSleeps    uint64 // how often a consumer slept because it was empty
 	Deliveries   uint64 // with acknowledgement: handed out
 	Redeliveries uint64 // of those, not for the first time
-	InFlight     uint64 // handed out and neither acknowledged nor given back
+	Buried       uint64 // handed out as often as they may be, and moved to another queue
+	Dropped      uint64 // the same, dropped
 	Closed       bool
 }
 
@@ -81,7 +84,8 @@ func (q *Queue) Stats() (QueueStats, error) {
 	s := QueueStats{
 		Puts: q.puts.Load(), Gets: q.gets.Load(), Bytes: q.bytes.Load(), Size: q.size, HighWater: q.high.Load(),
 		PutSleeps: q.fullSleeps.Load(), GetSleeps: q.emptySleeps.Load(),
-		Deliveries: q.leases.Load(), Redeliveries: q.repeats.Load(), Closed: q.IsClosed(),
+		Deliveries: q.leases.Load(), Redeliveries: q.repeats.Load(),
+		Buried: q.buried.Load(), Dropped: q.dropped.Load(), Closed: q.IsClosed(),
 	}
 	for range 1000 { // positions move while we look; a quiet moment comes soon
 		taken := q.taken.Load()

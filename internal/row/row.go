@@ -65,6 +65,12 @@ type Config struct {
 	Owners wordlock.Owners
 	Sess   *wait.Session
 	Mode   wait.Mode
+
+	Moves         *mem.Span // of queues: a table of moves at MovesAt, and a name at NameAt; nil if no records are moved
+	MovesAt       int
+	NameAt        int
+	ID            uint64 // of the object, for moves
+	MaxDeliveries uint32 // how often a record is handed out, 0 for no limit
 }
 
 // open views the side that puts; its control words are those that queues have at tail, bytes and busy.
