@@ -224,6 +224,39 @@ func TestMoveTo(t *testing.T) {
 	}
 }
 
+// What nobody can handle goes to the dead letters at once, and so does what cannot be decoded.
+func TestReject(t *testing.T) {
+	d, q := limited(t, queue.Options{MaxDeliveries: 5})
+	ok(t, q.TryPut([]byte("bad")))
+	m, err := q.TryReceive()
+	ok(t, err)
+	ok(t, m.Reject(bg))
+	is(t, "twice", m.Reject(bg), shiplap.ErrConflict)
+	if got := letters(t, d, "dead"); len(got) != 1 || got[0] != "bad" {
+		t.Errorf("%q", got)
+	}
+	typed, err := queue.Create[int](d, "typed", &queue.Options{Ack: true, MaxDeliveries: 5, DeadLetters: "typed.dead", Codec: queue.CBOR})
+	ok(t, err)
+	defer typed.Close()
+	ok(t, typed.Raw().TryPut([]byte("\x63abc"))) // a text
+	ok(t, typed.TryPut(7))
+	ok(t, typed.CloseQueue())
+	var got []int
+	for m, err := range typed.Deliveries(bg) {
+		ok(t, err)
+		got = append(got, m.Value)
+		ok(t, m.Ack())
+	}
+	if dead := letters(t, d, "typed.dead"); len(got) != 1 || got[0] != 7 || len(dead) != 1 || dead[0] != "\x63abc" {
+		t.Errorf("%v, dead %q", got, dead)
+	}
+	_, plain := raw(t, &queue.Options{Ack: true})
+	ok(t, plain.TryPut(nil))
+	m, err = plain.TryReceive()
+	ok(t, err)
+	is(t, "no dead letters", m.Reject(bg), shiplap.ErrUnsupported)
+}
+
 // MoveTo waits for room, and for whoever has the producing side.
 func TestMoveToWaits(t *testing.T) {
 	d, q := raw(t, &queue.Options{Ack: true})

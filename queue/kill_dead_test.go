@@ -37,6 +37,9 @@ var deadScenes = []*deadScene{
 	})},
 	{name: "dead/MoveTo", covers: []string{"queue.RawDelivery.MoveTo"}, op: moveTo},
 	{name: "dead/MoveTo, no limit", free: true, op: moveTo},
+	{name: "dead/Reject", covers: []string{"queue.RawDelivery.Reject"}, op: delivered(func(v *victim, d *queue.RawDelivery) error {
+		return v.report(d.Reject(bg))
+	})},
 }
 
 func moveTo(v *victim) (func() error, error) {

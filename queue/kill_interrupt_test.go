@@ -82,6 +82,7 @@ var interruptions = map[string]interruption{
 	"dead/Receive, a message is worn": {grabs: []killtest.Grab{ofDeadLetters}, parts: true},
 	"dead/Nack, the last delivery":    {deaf: true, grabs: []killtest.Grab{ofDeadLetters}, parts: true},
 	"dead/MoveTo":                     {grabs: []killtest.Grab{ofDeadLetters}, parts: true},
+	"dead/Reject":                     {grabs: []killtest.Grab{ofDeadLetters}, parts: true},
 	"dead/MoveTo, no limit":           {grabs: []killtest.Grab{ofDeadLetters}, parts: true},
 }
 

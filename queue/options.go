@@ -54,7 +54,7 @@ type Options struct {
 	// not copy.
 	MaxReceive int
 	// Undecodable gets the deliveries that Deliveries of this handle cannot decode, and settles them: with Ack once
-	// the bytes are safe elsewhere, or with Nack.
+	// the bytes are safe elsewhere, or with Nack. Without it they go to the dead letters, if there are any.
 	Undecodable func(*UndecodableDelivery)
 	// Wait is how this handle waits, if not as its domain does.
 	Wait shiplap.WaitMode

@@ -225,8 +225,8 @@ func (q *Queue[T]) delivery(d *RawDelivery, err error) (*Delivery[T], error) {
 }
 
 // Deliveries yields deliveries until the queue is closed and everything acknowledged, or until an error,
-// which comes last. What cannot be decoded goes to Options.Undecodable instead; without that it is logged and held until
-// this handle is closed.
+// which comes last. What cannot be decoded goes to Options.Undecodable instead, or else to the dead letters; without either
+// it is logged and held until this handle is closed.
 func (q *Queue[T]) Deliveries(ctx context.Context) iter.Seq2[*Delivery[T], error] {
 	return untilClosed(func() (*Delivery[T], error) {
 		for {
@@ -235,7 +235,7 @@ func (q *Queue[T]) Deliveries(ctx context.Context) iter.Seq2[*Delivery[T], error
 			if !errors.As(err, &bad) {
 				return d, err
 			}
-			q.setAside(bad)
+			q.setAside(ctx, bad)
 		}
 	})
 }

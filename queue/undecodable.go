@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 
@@ -24,9 +25,12 @@ func (e *UndecodableDelivery) Unwrap() error { return e.Err }
 
 // setAside is what Deliveries does with what it cannot decode: one such message must not end one worker after the
 // other, and nobody but the program can say that it is worth nothing.
-func (q *Queue[T]) setAside(e *UndecodableDelivery) {
+func (q *Queue[T]) setAside(ctx context.Context, e *UndecodableDelivery) {
 	if q.undecodable != nil {
 		q.undecodable(e)
+		return
+	}
+	if q.raw.DeadLetters() != "" && e.Reject(ctx) == nil {
 		return
 	}
 	slog.Warn("a delivery that cannot be decoded is held until the handle is closed", "queue", q.raw.Name(), "bytes", len(e.Body),
