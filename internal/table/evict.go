@@ -6,6 +6,7 @@ import (
 	"math"
 
 	"github.com/shiplap-ipc/shiplap/internal/errs"
+	"github.com/shiplap-ipc/shiplap/internal/mem"
 )
 
 // Where there is no room: spare blocks are freed, then what has expired or was cleared is
@@ -181,27 +182,49 @@ func (o *op) needsOld() bool {
 	return o.same || o.add || o.c.Expiry == Keep || o.c.Condition == IfPresent || o.c.Condition == IfSame
 }
 
-// victim is an entry of a bucket to evict, not the one at keep. It takes their marks from those
-// that were used, unless any will do.
+// victim is an entry of a bucket to evict, not the one at keep: one without the mark of having been read, or, if any
+// will do, the first. While there is one the marks of the others stay, and so does the clock's hand. If there is none the
+// marks are taken away, and the hand moves on: so what is read before it comes by the next time stays.
 func (s *stripe) victim(bucket int, keep uint32, any bool) (word uint64, ok bool, err error) {
+	marked := false
+	err = s.eachSlot(bucket, func(w *mem.U64) (more bool) {
+		slot := w.Load()
+		switch {
+		case uint32(slot) == keep:
+		case any || slot&slotUsed == 0:
+			word, ok = slot, true
+		default:
+			marked = true
+		}
+		return !ok
+	})
+	if err != nil || ok || !marked {
+		return word, ok, err
+	}
+	return 0, false, s.eachSlot(bucket, func(w *mem.U64) (more bool) {
+		if slot := w.Load(); slot&slotUsed != 0 && uint32(slot) != keep {
+			w.CAS(slot, slot&^slotUsed)
+		}
+		return true
+	})
+}
+
+// eachSlot calls f with the slots of a bucket that have an entry, for the holder of the lock, as long as f wants more.
+func (s *stripe) eachSlot(bucket int, f func(w *mem.U64) (more bool)) error {
 	part, link := s.mainSlots(bucket), s.span.U64(bucket).Load()
 	for hops := 0; ; hops++ {
 		for i := range part.n {
 			w := s.span.U64(part.at + 8*i)
-			word := w.Load()
-			if uint32(word) == 0 || uint32(word) == keep {
-				continue
+			if uint32(w.Load()) != 0 && !f(w) {
+				return nil
 			}
-			if any || word&slotUsed == 0 {
-				return word, true, nil
-			}
-			w.CAS(word, word&^slotUsed)
 		}
 		if link>>32 == 0 {
-			return 0, false, nil
+			return nil
 		}
+		var ok bool
 		if part, ok = s.over(link); !ok || hops > longest {
-			return 0, false, corrupt("a bucket's overflow is at granule %d, where no bucket is", link>>32)
+			return corrupt("a bucket's overflow is at granule %d, where no bucket is", link>>32)
 		}
 		link = s.span.U64(part.linkAt()).Load()
 	}
