@@ -21,6 +21,8 @@
 // Update and DeleteRev change a key only if nobody else did; Create only if it has no value; Add counts. An entry may
 // expire. What has expired does not exist; its memory comes back, little by little, with later changes.
 //
+// A call whose context is over when it begins returns that, and changes nothing; so does one whose context ends while it waits for a lock.
+//
 // A store is divided by keys into up to eight parts, each with a writers' lock; a change takes one of them for the time that it takes to
 // copy the value. A process that is stopped in that time holds up other writers of that part, or of all
 // if memory was just taken or freed. It holds up All, Clear and Check, too, which take all parts, but

@@ -27,8 +27,11 @@ func TTL(d time.Duration) SetOption {
 	return SetOption{what: setExpiry, expiry: table.After, time: int64(d)}
 }
 
-// ExpireAt lets the value expire at t.
+// ExpireAt lets the value expire at t. The zero time is never, as in Entry.Expires.
 func ExpireAt(t time.Time) SetOption {
+	if t.IsZero() {
+		return SetOption{what: setExpiry, expiry: table.Never}
+	}
 	return SetOption{what: setExpiry, expiry: table.At, time: unix(t)}
 }
 
@@ -117,7 +120,8 @@ func (s *Store) delete(ctx context.Context, key string, c table.Change) error {
 }
 
 // Add adds delta to a whole number, which stands in the store as decimal text, and returns the sum. A key without a value counts as
-// 0; one with something else is shiplap.ErrIncompatible, a sum beyond 64 bits shiplap.ErrTooLarge. When the number expires stays as it was.
+// 0; one with something else is shiplap.ErrIncompatible, a sum beyond 64 bits shiplap.ErrTooLarge. The time when it
+// expires is not changed. With an error the sum is 0.
 func (s *Store) Add(ctx context.Context, key string, delta int64) (sum int64, err error) {
 	err = s.call(func() error {
 		sum, _, err = s.t.Add(ctx, key, delta)

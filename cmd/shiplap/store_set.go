@@ -256,6 +256,9 @@ func newStoreAddCmd(at *place) *cobra.Command {
 				sum, err := s.Add(ctx, args[1], delta)
 				if err != nil {
 					k := keyed{cmd: cmd, store: s, key: args[1], patience: p}
+					if errors.Is(err, shiplap.ErrTooLarge) {
+						return exitError{err, exitFailure, "start again from a smaller number: " + k.command("set", quoted(k.key)+" 0")}
+					}
 					return k.explain(cmd.Context(), err)
 				}
 				_, err = fmt.Fprintln(cmd.OutOrStdout(), sum)

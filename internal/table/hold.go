@@ -16,8 +16,12 @@ import (
 //   - Readers and watchers take a stripe's lock to keep writers out, or to finish what a dead one
 //     left. They never wait for the heap's: if that cannot be had at once they give the stripe back.
 
-// acquire takes the writer lock and finishes what its holders before left.
+// acquire takes the writer lock and finishes what its holders before left. Every change begins with it, or with
+// acquireAll: if its context is over by then it does not happen.
 func (s *stripe) acquire(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	recovered, err := s.lock.Lock(ctx)
 	if err != nil {
 		return err
@@ -141,6 +145,9 @@ const (
 // others' locks for a moment only.
 func (t *Table) acquireAll(ctx context.Context) error {
 	for stand := standFirst; ; stand = min(2*stand, standMost) {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		missing, err := t.tryAll(ctx, stand)
 		if missing == nil || err != nil {
 			return err

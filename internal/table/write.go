@@ -66,8 +66,10 @@ func (t *Table) Add(ctx context.Context, key string, delta int64) (sum int64, re
 		return 0, 0, tooLarge(len(key), 0)
 	}
 	o := op{key: key, hash: t.Hash(key), c: Change{Expiry: Keep}, add: true, delta: delta}
-	rev, err = o.do(ctx, t)
-	return o.sum, rev, err
+	if rev, err = o.do(ctx, t); err != nil {
+		return 0, 0, err
+	}
+	return o.sum, rev, nil
 }
 
 // Delete takes a key away; IfSame compares its revision.
