@@ -329,7 +329,43 @@ func lockScenes() []scene {
 				v.lock, _ = v.st.Lock(bg, "a")
 				return nil
 			}, func(v *world) error { return errors.Join(v.lock.Repaired(), v.lock.Unlock()) })},
+		{name: "Lock without damage", covers: []string{"store.NoDamage"}, check: dieHarmlessly,
+			recover: now(func(v *world) error {
+				l, err := v.st.Lock(bg, "a", NoDamage())
+				if err != nil {
+					return err
+				}
+				return l.Unlock()
+			}),
+			op: now(func(v *world) (err error) {
+				v.lock, err = v.st.Lock(bg, "a", NoDamage())
+				return err
+			})},
+		{name: "ForgetLocks", covers: []string{"store.Store.ForgetLocks"}, setup: deadLocker, check: dieDamaged,
+			recover: now(lockUnlock),
+			op: now(func(v *world) error {
+				if n, err := v.st.ForgetLocks("a"); n != 1 || err != nil {
+					return fmt.Errorf("%d locks are forgotten: %w", n, err)
+				}
+				return nil
+			})},
 	}
+}
+
+// dieHarmlessly: nobody is told of the death, and all keys can be locked.
+func dieHarmlessly(_ *killtest.Trial, w *world) error {
+	return killtest.Promptly("lock", func(context.Context) error {
+		for _, key := range []string{"a", "b", "c"} {
+			l, err := w.st.TryLock(key)
+			if err != nil {
+				return fmt.Errorf("key %s: %w", key, err)
+			}
+			if err := l.Unlock(); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 func lockUnlock(v *world) error {
@@ -377,7 +413,7 @@ func dieDamaged(t *killtest.Trial, w *world) error {
 	if err != nil && !died {
 		return err
 	}
-	repairs := w.s.name == "Repaired"
+	repairs := w.s.name == "Repaired" || w.s.name == "ForgetLocks"
 	if !repairs && !died && !t.RecoverDone && !(t.Mode == killtest.Recover) || repairs && finished(t) && died {
 		return fmt.Errorf("told of a death: %v", died)
 	}
@@ -397,10 +433,17 @@ func deadLocker(w *world) error {
 	}
 	l.done = true // it will not be unlocked
 	w.st.obj.Gate.Leave()
+	return w.killLockers()
+}
+
+// killLockers makes all key locks that this process has those of a dead one.
+func (w *world) killLockers() error {
 	g, err := geometryOf(w.st.obj.Header)
 	for i := range int(g.Locks) {
 		word := w.st.obj.Ctl.U32(8192 + 2048*int(g.Stripes) + 8*int(g.Log) + 128*i)
-		word.CAS(w.st.obj.Space.Table.Self(), deadToken)
+		const waiters = 1 << 31 // set by whoever took over from a dead one
+		self := w.st.obj.Space.Table.Self()
+		_ = word.CAS(self, deadToken) || word.CAS(self|waiters, deadToken|waiters)
 	}
 	return err
 }

@@ -440,7 +440,7 @@ func TestEveryOperationHasAScenario(t *testing.T) {
 		"store.Store.Get": looks, "store.Store.GetOr": looks, "store.Store.Append": looks, "store.Store.Entry": looks, "store.Store.Has": looks,
 		"store.Store.TTL": looks, "store.Store.Len": looks, "store.Store.Revision": looks, "store.Store.All": looks, "store.Store.Keys": looks,
 		"store.Store.Scan": looks, "store.Store.Dump": looks, "store.Store.Name": looks, "store.*.String": looks, "store.Store.Stats": looks,
-		"store.Store.Check": looks, "store.KeyLock.Key": looks, "store.Get": looks, "store.GetOr": looks, "store.As": looks,
+		"store.Store.Check": looks, "store.KeyLock.Key": looks, "store.Store.DeadLocks": looks, "store.Get": looks, "store.GetOr": looks, "store.As": looks,
 		"store.Typed.All": looks, "store.Typed.Entry": looks, "store.Typed.Get": looks, "store.Typed.GetOr": looks, "store.Typed.Store": looks,
 		"store.Typed.Create": typed, "store.Typed.Update": typed, "store.Typed.Set": typed, "store.Typed.Watch": typed, "store.Set": typed,
 		"store.TTL": "an option", "store.ExpireAt": "an option", "store.KeepTTL": "an option", "store.Encoded": "an option",

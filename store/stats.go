@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/shiplap-ipc/shiplap/internal/table"
 	"github.com/shiplap-ipc/shiplap/internal/wordlock"
 )
 
@@ -51,11 +52,12 @@ type FreeList struct {
 // LockStats is a lock at one moment, seen without locking.
 type LockStats struct {
 	Key        string `json:"key,omitempty"` // its first 48 bytes
-	Holder     int    `json:"holder"`        // pid, 0 when free; a dead one's is shown until somebody takes over
-	Damaged    bool   `json:"damaged"`       // an owner died, and nobody has called Repaired
-	Sleeps     uint64 `json:"sleeps"`        // how often somebody had to sleep for it
-	Recoveries uint32 `json:"recoveries"`    // how often it was taken over from a dead owner
-	Waiters    []int  `json:"waiters"`       // pids of the first six
+	KeyBytes   int    `json:"key_bytes,omitempty"`
+	Holder     int    `json:"holder"`     // pid, 0 when free; a dead one's is shown until somebody takes over
+	Damaged    bool   `json:"damaged"`    // an owner died, and nobody has called Repaired
+	Sleeps     uint64 `json:"sleeps"`     // how often somebody had to sleep for it
+	Recoveries uint32 `json:"recoveries"` // how often it was taken over from a dead owner
+	Waiters    []int  `json:"waiters"`    // pids of the first six
 }
 
 // String is one line for people.
@@ -90,7 +92,7 @@ func (s *Store) Stats() (st Stats, err error) {
 			st.FreeLists = append(st.FreeLists, FreeList{l.Least, l.Blocks})
 		}
 		for _, l := range s.t.KeyLocks() {
-			st.Locks = append(st.Locks, s.lockStats(l.Key, l.State))
+			st.Locks = append(st.Locks, s.keyLockStats(&l))
 		}
 		return nil
 	})
@@ -102,6 +104,12 @@ func (s *Store) lockStats(key string, l wordlock.State) LockStats {
 	for _, w := range l.Waiters {
 		st.Waiters = append(st.Waiters, s.pid(w.Token))
 	}
+	return st
+}
+
+func (s *Store) keyLockStats(l *table.KeyLockState) LockStats {
+	st := s.lockStats(l.Key, l.State)
+	st.KeyBytes = l.Length
 	return st
 }
 

@@ -161,7 +161,7 @@ func TestExpiry(t *testing.T) {
 	}
 	_, err = s.Create(bg, "a", nil)
 	ok(t, err, s.Check(bg))
-	_, err = s.Set(bg, "c", nil, ExpireAt(time.Time{}))
+	_, err = s.Set(bg, "c", nil, ExpireAt(time.Unix(0, 0)))
 	ok(t, err)
 	_, err = s.Get("c")
 	is(t, err, shiplap.ErrNotExist)

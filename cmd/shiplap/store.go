@@ -24,7 +24,8 @@ changes a key only if nobody else did meanwhile. A value may expire. Programs us
 
 `+patternHelp,
 		newStoreCreateCmd(at), newStoreGetCmd(at), newStoreSetCmd(at), newStoreDelCmd(at), newStoreAddCmd(at), newStoreLsCmd(at),
-		newStoreWatchCmd(at), newStoreDumpCmd(at), newStoreLoadCmd(at), newStoreClearCmd(at), newStoreLockCmd(at), newStoreStatCmd(at))
+		newStoreWatchCmd(at), newStoreDumpCmd(at), newStoreLoadCmd(at), newStoreClearCmd(at), newStoreLockCmd(at),
+		newStoreLocksCmd(at), newStoreStatCmd(at))
 }
 
 func newStoreCreateCmd(at *place) *cobra.Command {

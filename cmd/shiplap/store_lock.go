@@ -13,7 +13,7 @@ import (
 
 func newStoreLockCmd(at *place) *cobra.Command {
 	l := &keyLocker{at: at}
-	var noKill bool
+	var noKill, noDamage bool
 	cmd := &cobra.Command{
 		Use:   "lock NAME KEY [flags] -- CMD [ARG]…",
 		Short: "Run a command while a key is locked",
@@ -33,10 +33,14 @@ key in SHIPLAP_LOCK.`,
 				return err
 			}
 			l.name, l.key = args[0], args[1]
+			if noDamage {
+				l.opts = append(l.opts, store.NoDamage())
+			}
 			return runUnder(cmd, args[2:], noKill, l)
 		},
 	}
 	cmd.Flags().BoolVar(&noKill, "no-kill", false, "let CMD go on when shiplap store lock is killed")
+	cmd.Flags().BoolVar(&noDamage, "no-damage", false, "nobody is told if it dies: what CMD does is done again from its beginning")
 	l.flags(cmd, "for the lock")
 	l.conflict.flag(cmd)
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
@@ -63,6 +67,7 @@ func keyCommandArgs(cmd *cobra.Command, args []string) error {
 type keyLocker struct {
 	at        *place
 	name, key string
+	opts      []store.LockOption
 	patience
 	conflict conflictCode
 	d        *shiplap.Domain
@@ -80,14 +85,14 @@ func (l *keyLocker) take(ctx context.Context, cmd *cobra.Command) (env []string,
 	}
 	if l.noWait {
 		err = now(ctx, func() (err error) {
-			l.lock, err = l.s.TryLock(l.key)
+			l.lock, err = l.s.TryLock(l.key, l.opts...)
 			return err
 		})
 	} else if err = l.nested(); err != nil {
 		return nil, err
 	} else {
 		wait, cancel := l.context(ctx)
-		l.lock, err = l.s.Lock(wait, l.key)
+		l.lock, err = l.s.Lock(wait, l.key, l.opts...)
 		cancel()
 	}
 	if l.damaged = errors.Is(err, shiplap.ErrOwnerDied) && l.lock != nil; err != nil && !l.damaged {
@@ -108,7 +113,7 @@ func (l *keyLocker) refused(ctx context.Context, cmd *cobra.Command, err error) 
 		return context.Cause(ctx)
 	}
 	if errors.Is(err, shiplap.ErrFull) {
-		return exitError{err, int(l.conflict), "a store made with more --locks"}
+		return exitError{err, int(l.conflict), "shiplap store locks" + sameDomain(cmd) + " " + l.name + " shows those of dead processes; a store made with more --locks has more"}
 	}
 	if !isAny(err, context.DeadlineExceeded, shiplap.ErrBusy) {
 		return err

@@ -373,10 +373,10 @@ func TestReadingEndsWithItsContext(t *testing.T) {
 func TestWrongKeyUnlock(t *testing.T) {
 	w := newWorld(Geometry{Buckets: 8, Locks: 2})
 	mine, others := w.open(1), w.open(2)
-	l, _, err := mine.LockKey(bg, "a", false)
+	l, _, err := mine.LockKey(bg, "a", false, Kept)
 	must(t, err)
 	must(t, l.Unlock())
-	o, _, err := others.LockKey(bg, "a", false)
+	o, _, err := others.LockKey(bg, "a", false, Kept)
 	must(t, err)
 	w.span.U32(mine.record(o.i) + 28).Store(1) // damaged
 	is(t, l.Repaired(), errs.ErrConflict)

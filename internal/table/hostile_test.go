@@ -56,7 +56,7 @@ func everything(w *world) (all []error) {
 		add(exact.Poll(bg, func(Event) {}))
 	}
 	for _, key := range []string{"k1", "k2"} {
-		l, _, err := tb.LockKey(ctx, key, key == "k1")
+		l, _, err := tb.LockKey(ctx, key, key == "k1", Kept)
 		add(err)
 		if err == nil {
 			l.Repaired()
@@ -105,7 +105,7 @@ func lived(t testing.TB, evict bool) *world {
 		must(t, second(tb.Delete(bg, fmt.Sprint("k", 7+2*i), Change{})))
 	}
 	must(t, second(tb.Set(bg, "k3", []byte("12"), Change{Expiry: After, Time: 1e9})))
-	_, _, err := tb.LockKey(bg, "k1", false)
+	_, _, err := tb.LockKey(bg, "k1", false, Kept)
 	must(t, err)
 	must(t, tb.Check(bg))
 	for t := uint32(2); t < 8; t++ {

@@ -342,7 +342,7 @@ func interruptScenes() (all []interruptScene) {
 	}
 	anyOf("Reclaim, full", tight, full, reclaim)
 	anyOf("LockKey", large, rotten, func(ctx context.Context, tb *Table) error {
-		l, _, err := tb.LockKey(ctx, "key", false)
+		l, _, err := tb.LockKey(ctx, "key", false, Kept)
 		if err == nil {
 			l.Unlock()
 		}

@@ -20,16 +20,27 @@ import (
 //   - Who waited for a record and gets it looks whether it is still bound to his key; if not, he gives it back and starts
 //     over. Who sleeps meanwhile asks before each sleep.
 //
-// "Inside" is stored by whoever has the record for its key, and is cleared before the unlock. A dead owner who was not inside
-// was binding, or had just got the record, or was about to unlock: nobody is told of him. One who was inside leaves damage,
-// as in package robust.
+// "Inside" is stored by whoever has the record for its key, and is cleared before the unlock. It says what the owner's
+// death means (Damage). A dead owner who was not inside was binding, or had just got the record, or was about to unlock:
+// nobody is told of him.
 
 const (
 	bindHash   = 0  // u64 of the key, never 0 once bound
-	bindInside = 8  // u32
+	bindInside = 8  // u32 0, or a Damage
 	bindLength = 12 // u32 of the key
-	bindKey    = 16 // 48 bytes of the key, for people
-	keyShown   = bindBytes - bindKey
+	bindKey    = 16 // the first 48 bytes of the key
+
+	// KeyShown is how much of a locked key its record has.
+	KeyShown = bindBytes - bindKey
+)
+
+// Damage says what the death of a key lock's owner leaves.
+type Damage uint32
+
+// What a death leaves.
+const (
+	Kept Damage = 1 // damage, as in package robust: the key keeps its record until somebody has repaired it
+	None Damage = 2 // nothing: the record is free at once
 )
 
 // KeyLock is a key's lock, held.
@@ -51,8 +62,8 @@ const bindTries = 100
 var errRebound = errors.New("rebound")
 
 // LockKey locks a key; errs.ErrFull if too many keys are locked. died says that a process died inside, and nobody has
-// repaired what it left.
-func (t *Table) LockKey(ctx context.Context, key string, try bool) (l *KeyLock, died bool, err error) {
+// repaired what it left. d is what our death would leave.
+func (t *Table) LockKey(ctx context.Context, key string, try bool, d Damage) (l *KeyLock, died bool, err error) {
 	h := t.lockHash(key)
 	for n := 0; ; n++ {
 		if ctx.Err() != nil {
@@ -63,7 +74,7 @@ func (t *Table) LockKey(ctx context.Context, key string, try bool) (l *KeyLock, 
 		}
 		i, ok := t.boundTo(h)
 		if !ok {
-			if l, i, err = t.bind(ctx, key, h, try); err != nil || l != nil {
+			if l, i, err = t.bind(ctx, key, h, try, d); err != nil || l != nil {
 				return l, false, err
 			}
 		}
@@ -94,7 +105,7 @@ func (t *Table) LockKey(ctx context.Context, key string, try bool) (l *KeyLock, 
 			l.lock.Unlock()
 			continue
 		}
-		l.inside.StoreRelease(1)
+		l.inside.StoreRelease(uint32(d))
 		return l, died, nil
 	}
 }
@@ -110,12 +121,12 @@ func (t *Table) view(i int) *KeyLock {
 
 // settle notes that the last owner died inside, and reports whether one did whose damage was not repaired.
 func (l *KeyLock) settle(recovered bool) (damaged bool) {
-	d := l.lock.Damaged()
-	if recovered && l.inside.Load() != 0 {
-		d.StoreRelease(1)
+	word := l.lock.Damaged()
+	if in := Damage(l.inside.Load()); recovered && in != 0 && in != None {
+		word.StoreRelease(1)
 	}
 	l.inside.StoreRelease(0)
-	return d.Load() != 0
+	return word.Load() != 0
 }
 
 // boundTo finds the record that is bound to a key. Those that are not in use are looked at first where they would be.
@@ -131,18 +142,8 @@ func (t *Table) boundTo(h uint64) (int, bool) {
 }
 
 // bind gives a free record to a key. If somebody was faster it returns a nil lock and his record.
-func (t *Table) bind(ctx context.Context, key string, h uint64, try bool) (l *KeyLock, i int, err error) {
-	if try { // others hold it for moments, unless they are stopped
-		for n := 1; ; n++ {
-			if ok, _ := t.binding.TryLock(); ok {
-				break
-			}
-			if n == bindTries {
-				return nil, 0, errs.ErrBusy
-			}
-			mem.Pause(uint32(n))
-		}
-	} else if _, err := t.binding.Lock(ctx); err != nil {
+func (t *Table) bind(ctx context.Context, key string, h uint64, try bool, d Damage) (l *KeyLock, i int, err error) {
+	if err := t.lockBinding(ctx, try); err != nil {
 		return nil, 0, err
 	}
 	defer t.binding.Unlock()
@@ -167,12 +168,34 @@ func (t *Table) bind(ctx context.Context, key string, h uint64, try bool) (l *Ke
 		}
 		t.span.U64(t.bindAt(i) + bindHash).StoreRelease(h)
 		t.span.U32(t.bindAt(i) + bindLength).StoreRelease(uint32(len(key)))
-		t.span.StoreString(t.bindAt(i)+bindKey, key[:min(len(key), keyShown)])
-		l.inside.StoreRelease(1)
+		t.span.StoreString(t.bindAt(i)+bindKey, key[:min(len(key), KeyShown)])
+		l.inside.StoreRelease(uint32(d))
 		return l, i, nil
 	}
-	return nil, 0, fmt.Errorf("%w: all %d key locks are held, or were by somebody who died and are not repaired (the statistics name their keys); "+
-		"unlock or repair some, or make it with more", errs.ErrFull, n)
+	return nil, 0, fmt.Errorf("%w: all %d key locks are held, or were by processes that died, and are not repaired; "+
+		"unlock or repair some, forget those of the dead, or make it with more", errs.ErrFull, n)
+}
+
+// bindPatience is how long one that only tries waits for those who give locks to keys.
+var bindPatience = lockSlice
+
+// lockBinding takes the binding lock. Living processes hold it for moments, so one that only tries waits for these; a
+// stopped holder must not hold it up for longer.
+func (t *Table) lockBinding(ctx context.Context, try bool) error {
+	if !try {
+		_, err := t.binding.Lock(ctx)
+		return err
+	}
+	if ok, _ := t.binding.TryLock(); ok {
+		return nil
+	}
+	short, cancel := context.WithTimeout(ctx, bindPatience)
+	defer cancel()
+	_, err := t.binding.Lock(short)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		return fmt.Errorf("%w: somebody has been giving a lock to a key for all of %v", errs.ErrBusy, bindPatience)
+	}
+	return err
 }
 
 // Unlock gives the lock to the next; errs.ErrConflict if this process does not have it.
@@ -200,24 +223,4 @@ func (l *KeyLock) mine() error {
 		return fmt.Errorf("%w: key lock %d is not held by this process", errs.ErrConflict, l.i)
 	}
 	return nil
-}
-
-// KeyLockState is a key lock that is held or damaged, as seen from outside.
-type KeyLockState struct {
-	Key string // its first 48 bytes
-	wordlock.State
-}
-
-// KeyLocks lists the key locks that are held or damaged.
-func (t *Table) KeyLocks() (all []KeyLockState) {
-	for i := range int(t.geo.Locks) {
-		st := wordlock.Inspect(t.span, t.record(i))
-		if st.Owner == 0 && !st.Damaged {
-			continue
-		}
-		key := make([]byte, min(t.span.U32(t.bindAt(i)+bindLength).Load(), keyShown))
-		t.span.LoadBytes(key, t.bindAt(i)+bindKey)
-		all = append(all, KeyLockState{string(key), st})
-	}
-	return all
 }

@@ -203,7 +203,7 @@ func TestKeyLocks(t *testing.T) {
 		wg.Go(func() {
 			for n := range 800 {
 				k := (n*5 + i*n) % len(inside)
-				l, died, err := tb.LockKey(bg, fmt.Sprint("key", k), n%3 == 0)
+				l, died, err := tb.LockKey(bg, fmt.Sprint("key", k), n%3 == 0, Kept)
 				if errors.Is(err, errs.ErrBusy) && n%3 == 0 {
 					continue
 				}
@@ -227,27 +227,27 @@ func TestKeyLockDeath(t *testing.T) {
 	victim, tb := w.open(2), w.open(1)
 	lock := func(key string) (*KeyLock, bool) {
 		t.Helper()
-		l, died, err := tb.LockKey(bg, key, false)
+		l, died, err := tb.LockKey(bg, key, false, Kept)
 		must(t, err)
 		return l, died
 	}
-	_, _, err := victim.LockKey(bg, "a", false)
+	_, _, err := victim.LockKey(bg, "a", false, Kept)
 	must(t, err)
-	_, _, err = tb.LockKey(bg, "a", true)
+	_, _, err = tb.LockKey(bg, "a", true, Kept)
 	is(t, err, errs.ErrBusy)
 	w.dead.Store(uint32(2), true)
 	l, died := lock("b") // does not take the record that the dead one holds for a
 	if died {
 		t.Error("told of a death that was with another key")
 	}
-	_, _, err = tb.LockKey(bg, "c", false)
+	_, _, err = tb.LockKey(bg, "c", false, Kept)
 	is(t, err, errs.ErrFull)
 	la, died := lock("a")
 	if !died {
 		t.Error("not told of the death")
 	}
 	la.Unlock()
-	_, _, err = tb.LockKey(bg, "c", false) // still damaged: it keeps its record
+	_, _, err = tb.LockKey(bg, "c", false, Kept) // still damaged: it keeps its record
 	is(t, err, errs.ErrFull)
 	if la, died = lock("a"); !died {
 		t.Error("not told once more")
@@ -267,7 +267,7 @@ func TestKeyLockDeath(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(bg)
 	cancel()
-	_, _, err = tb.LockKey(ctx, "c", false)
+	_, _, err = tb.LockKey(ctx, "c", false, Kept)
 	is(t, err, context.Canceled)
 }
 
@@ -276,10 +276,10 @@ func TestTryKeyLockDoesNotWait(t *testing.T) {
 	w := newWorld(Geometry{Buckets: 8, Locks: 2})
 	tb := w.open(1)
 	w.span.U32(BindingLock).Store(7) // lives
-	_, _, err := tb.LockKey(bg, "a", true)
+	_, _, err := tb.LockKey(bg, "a", true, Kept)
 	is(t, err, errs.ErrBusy)
 	w.dead.Store(uint32(7), true)
-	l, died, err := tb.LockKey(bg, "a", true)
+	l, died, err := tb.LockKey(bg, "a", true, Kept)
 	must(t, err)
 	if died {
 		t.Error("told of a death that was not inside")
