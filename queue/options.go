@@ -54,7 +54,10 @@ type Options struct {
 	// not copy.
 	MaxReceive int
 	// Undecodable gets the deliveries that Deliveries of this handle cannot decode, and settles them: with Ack once
-	// the bytes are safe elsewhere, or with Nack. Without it they go to the dead letters, if there are any.
+	// the bytes are safe elsewhere, or with Nack: then the next consumer gets it before all newer messages, and that may be
+	// this very one, at once. Without it they go to the dead letters. With neither they are held until the handle is
+	// closed: Deliveries of a closed queue does not end before that, and no more can be put once the room behind the held
+	// message is used up.
 	Undecodable func(*UndecodableDelivery)
 	// Wait is how this handle waits, if not as its domain does.
 	Wait shiplap.WaitMode

@@ -226,7 +226,7 @@ func (q *Queue[T]) delivery(d *RawDelivery, err error) (*Delivery[T], error) {
 
 // Deliveries yields deliveries until the queue is closed and everything acknowledged, or until an error,
 // which comes last. What cannot be decoded goes to Options.Undecodable instead, or else to the dead letters; without either
-// it is logged and held until this handle is closed.
+// it is logged and held until this handle is closed, and keeps a closed queue from ending: make the queue with DeadLetters.
 func (q *Queue[T]) Deliveries(ctx context.Context) iter.Seq2[*Delivery[T], error] {
 	return untilClosed(func() (*Delivery[T], error) {
 		for {

@@ -34,7 +34,7 @@ func (q *Queue[T]) setAside(ctx context.Context, e *UndecodableDelivery) {
 		return
 	}
 	slog.Warn("a delivery that cannot be decoded is held until the handle is closed", "queue", q.raw.Name(), "bytes", len(e.Body),
-		"deliveries", e.Count, "err", e.Err.Err, "next", "set Options.Undecodable, and Ack or Nack it there")
+		"deliveries", e.Count, "err", e.Err.Err, "next", "make the queue with DeadLetters, or set Options.Undecodable")
 }
 
 func isUndecodable(err error) bool {
