@@ -139,21 +139,7 @@ func onB(op func(b *channel.Channel[string]) error) func(*killtest.Victim) (func
 }
 
 func onDomain(op func(d *shiplap.Domain) (io.Closer, error)) func(*killtest.Victim) (func() error, error) {
-	return func(v *killtest.Victim) (func() error, error) {
-		d, err := joinAt(v.Dir)
-		if err != nil {
-			return nil, err
-		}
-		v.Own(d)
-		v.Close = d.Close
-		return func() error {
-			c, err := op(d)
-			if err == nil {
-				v.Own(c)
-			}
-			return err
-		}, nil
-	}
+	return killtest.OnDomain(joinAt, op)
 }
 
 // shortly allows for what the kernel needs to tell of a death, and for a busy machine.

@@ -9,16 +9,14 @@ import (
 	"github.com/shiplap-ipc/shiplap/internal/mem"
 	"github.com/shiplap-ipc/shiplap/internal/object"
 	"github.com/shiplap-ipc/shiplap/internal/row"
-	"github.com/shiplap-ipc/shiplap/internal/wait"
 )
 
 // RawConsumer holds the consuming side of a queue without Ack until it is closed or its process
 // ends. One goroutine at a time may use it; Close may be called from any.
 type RawConsumer struct {
 	q      *Raw
-	sess   wait.Session
+	h      object.Exclusive
 	row    *row.Queue
-	pin    object.Pin
 	c      row.Consumer
 	inHand inHand
 }
@@ -39,29 +37,14 @@ func (q *Raw) Consumer(ctx context.Context) (*RawConsumer, error) {
 	if q.row.Ack() {
 		return nil, fmt.Errorf("queue %q: %w: a queue with acknowledgement has no exclusive consumer; use Receive", q.obj.Name, errs.ErrUnsupported)
 	}
-	if err := q.enter(); err != nil {
-		return nil, err
-	}
 	c := &RawConsumer{q: q}
-	c.sess.Check, c.sess.Verify = q.obj.Err, q.obj.Verify
-	c.row = view(q.obj, q.mode, &c.sess)
+	c.row = view(q.obj, q.mode, &c.h.Sess)
 	c.row.Accept(q.accept)
-	c.pin.Init(c.free)
-	err := object.Guarded(func() error {
-		if _, err := q.row.ConsumerLock.Lock(ctx); err != nil {
-			return err
-		}
-		return q.row.ConsumerLock.Keep(func() error {
-			if err := c.c.Resume(c.row); err != nil {
-				return err
-			}
-			c.row.ConsumerLock.MarkSince()
-			return nil
-		})
-	})
-	if err != nil {
-		q.obj.Gate.Leave()
-		return nil, q.explain(err)
+	take := func() error {
+		return q.row.ConsumerLock.LockLong(ctx, func() error { return c.c.Resume(c.row) })
+	}
+	if err := c.h.Open(q.obj, take, c.give); err != nil {
+		return nil, err
 	}
 	if err := q.adopt(c); err != nil {
 		c.Close()
@@ -70,22 +53,15 @@ func (q *Raw) Consumer(ctx context.Context) (*RawConsumer, error) {
 	return c, nil
 }
 
-func (c *RawConsumer) free() {
-	_ = object.Guarded(func() error {
-		c.row.ConsumerLock.UnlockLong()
-		return nil
-	})
-	c.q.obj.Gate.Leave()
-}
+func (c *RawConsumer) give() { c.row.ConsumerLock.UnlockLong() }
 
 // Close gives the side to the next. A Get that waits returns shiplap.ErrClosed. A message that was
 // peeked at and not released stays in the queue, and the side taken until Release.
 func (c *RawConsumer) Close() error {
-	c.sess.Interrupt(errs.ErrClosed)
-	if !c.pin.Close() {
+	if !c.h.Close() {
 		return errs.ErrClosed
 	}
-	c.q.disown(c)
+	c.q.exclusive.Disown(c)
 	return nil
 }
 
@@ -101,11 +77,11 @@ func (c *RawConsumer) misuse() error {
 
 // Get appends the next message to dst, waiting for one.
 func (c *RawConsumer) Get(ctx context.Context, dst []byte) (msg []byte, err error) {
-	if c.inHand != nothing || !c.pin.Enter() {
+	if c.inHand != nothing || !c.h.Pin.Enter() {
 		return dst, c.misuse()
 	}
 	g := mem.Protect()
-	defer c.leave(&g, &err)
+	defer c.h.Leave(&g, &err)
 	if msg, err = c.c.Get(ctx, dst); err != nil {
 		err = c.q.explain(err)
 	}
@@ -113,23 +89,13 @@ func (c *RawConsumer) Get(ctx context.Context, dst []byte) (msg []byte, err erro
 	return msg, err
 }
 
-// leave ends a call, as Recover of the guard and Leave of the pin in one.
-func (c *RawConsumer) leave(g *mem.Guard, err *error) {
-	c.pin.Leave()
-	g.End()
-	if !g.Done {
-		g.Caught(recover(), err)
-	}
-}
-
 // TryGet appends the next message to dst; shiplap.ErrEmpty when there is none now.
 func (c *RawConsumer) TryGet(dst []byte) (msg []byte, err error) {
-	if c.inHand != nothing || !c.pin.Enter() {
+	if c.inHand != nothing || !c.h.Pin.Enter() {
 		return dst, c.misuse()
 	}
-	defer c.pin.Leave()
 	g := mem.Protect()
-	defer g.Recover(&err)
+	defer c.h.Leave(&g, &err)
 	if msg, err = c.c.TryGet(dst); err != nil {
 		err = c.q.explain(err)
 	}
@@ -140,13 +106,13 @@ func (c *RawConsumer) TryGet(dst []byte) (msg []byte, err error) {
 // GetMany is as Raw.GetMany. f may call Close, and so may others while it runs: then the side is given to the next when
 // the batch is over.
 func (c *RawConsumer) GetMany(ctx context.Context, most int, f func(msg []byte) error) (n int, err error) {
-	if c.inHand != nothing || !c.pin.Enter() {
+	if c.inHand != nothing || !c.h.Pin.Enter() {
 		return 0, c.misuse()
 	}
 	inside := true
 	defer func() {
 		if inside {
-			c.pin.Leave()
+			c.h.Pin.Leave()
 		}
 	}()
 	g := mem.Protect()
@@ -172,10 +138,10 @@ func (c *RawConsumer) GetMany(ctx context.Context, most int, f func(msg []byte) 
 // consumer was closed meanwhile.
 func (c *RawConsumer) takeMany(most int, f func([]byte) error, inside *bool) (n int, err error) {
 	c.inHand = batch
-	c.pin.Lend()
+	c.h.Pin.Lend()
 	defer func() {
 		c.inHand = nothing
-		*inside = c.pin.Retake()
+		*inside = c.h.Pin.Retake()
 	}()
 	return c.c.TakeMany(most, f)
 }
@@ -183,12 +149,12 @@ func (c *RawConsumer) takeMany(most int, f func([]byte) error, inside *bool) (n 
 // Peek waits for the next message and returns it in the queue's own memory, to be read in place.
 // It is taken by Release.
 func (c *RawConsumer) Peek(ctx context.Context) (view []byte, err error) {
-	if c.inHand != nothing || !c.pin.Enter() {
+	if c.inHand != nothing || !c.h.Pin.Enter() {
 		return nil, c.misuse()
 	}
 	defer func() {
 		if err != nil {
-			c.pin.Leave()
+			c.h.Pin.Leave()
 		}
 	}()
 	g := mem.Protect()
@@ -199,7 +165,7 @@ func (c *RawConsumer) Peek(ctx context.Context) (view []byte, err error) {
 		return nil, c.q.explain(err)
 	}
 	c.inHand = peeked
-	c.pin.Lend()
+	c.h.Pin.Lend()
 	return view, nil
 }
 
@@ -214,7 +180,7 @@ func (c *RawConsumer) release(take bool) (err error) {
 		return fmt.Errorf("queue %q: %w: nothing was peeked at", c.q.obj.Name, errs.ErrConflict)
 	}
 	c.inHand = nothing
-	defer c.pin.Return()
+	defer c.h.Pin.Return()
 	g := mem.Protect()
 	defer g.Recover(&err)
 	if take {

@@ -72,7 +72,7 @@ func (q *Raw) awaitRoom(ctx context.Context, to *target, n int) error {
 	if err := q.adopt(w); err != nil {
 		return err
 	}
-	defer q.disown(w)
+	defer q.exclusive.Disown(w)
 	return to.obj.Call(func() error { return to.AwaitRoom(ctx, n) })
 }
 

@@ -8,44 +8,27 @@ import (
 	"github.com/shiplap-ipc/shiplap/internal/mem"
 	"github.com/shiplap-ipc/shiplap/internal/object"
 	"github.com/shiplap-ipc/shiplap/internal/row"
-	"github.com/shiplap-ipc/shiplap/internal/wait"
 )
 
 // RawProducer holds the producing side of a queue until it is closed or its process ends. One
 // goroutine at a time may use it; Close may be called from any.
 type RawProducer struct {
 	q    *Raw
-	sess wait.Session
+	h    object.Exclusive
 	row  *row.Queue
-	pin  object.Pin
 	p    row.Producer
 	view []byte // reserved, not committed
 }
 
 // Producer takes the producing side for this handle alone, waiting while somebody else has it.
 func (q *Raw) Producer(ctx context.Context) (*RawProducer, error) {
-	if err := q.enter(); err != nil {
-		return nil, err
-	}
 	p := &RawProducer{q: q}
-	p.sess.Check, p.sess.Verify = q.obj.Err, q.obj.Verify
-	p.row = view(q.obj, q.mode, &p.sess)
-	p.pin.Init(p.free)
-	err := object.Guarded(func() error {
-		if _, err := q.row.ProducerLock.Lock(ctx); err != nil {
-			return err
-		}
-		return q.row.ProducerLock.Keep(func() error {
-			if err := p.p.Resume(&p.row.Row); err != nil {
-				return err
-			}
-			p.row.ProducerLock.MarkSince()
-			return nil
-		})
-	})
-	if err != nil {
-		q.obj.Gate.Leave()
-		return nil, q.explain(err)
+	p.row = view(q.obj, q.mode, &p.h.Sess)
+	take := func() error {
+		return q.row.ProducerLock.LockLong(ctx, func() error { return p.p.Resume(&p.row.Row) })
+	}
+	if err := p.h.Open(q.obj, take, p.give); err != nil {
+		return nil, err
 	}
 	if err := q.adopt(p); err != nil {
 		p.Close()
@@ -54,24 +37,18 @@ func (q *Raw) Producer(ctx context.Context) (*RawProducer, error) {
 	return p, nil
 }
 
-// free gives the side back; it runs once, when nobody is inside.
-func (p *RawProducer) free() {
-	_ = object.Guarded(func() error {
-		p.p.Drop()
-		p.row.ProducerLock.UnlockLong()
-		return nil
-	})
-	p.q.obj.Gate.Leave()
+func (p *RawProducer) give() {
+	p.p.Drop()
+	p.row.ProducerLock.UnlockLong()
 }
 
 // Close gives the side to the next. A Put that waits returns shiplap.ErrClosed. While a reserved
 // message is not committed or aborted, the side stays taken.
 func (p *RawProducer) Close() error {
-	p.sess.Interrupt(errs.ErrClosed)
-	if !p.pin.Close() {
+	if !p.h.Close() {
 		return errs.ErrClosed
 	}
-	p.q.disown(p)
+	p.q.exclusive.Disown(p)
 	return nil
 }
 
@@ -84,11 +61,11 @@ func (p *RawProducer) misuse() error {
 
 // Put puts a copy of b, waiting while the queue is full.
 func (p *RawProducer) Put(ctx context.Context, b []byte) (err error) {
-	if p.view != nil || !p.pin.Enter() {
+	if p.view != nil || !p.h.Pin.Enter() {
 		return p.misuse()
 	}
 	g := mem.Protect()
-	defer p.leave(&g, &err)
+	defer p.h.Leave(&g, &err)
 	if err = p.p.Put(ctx, b); err != nil {
 		err = p.q.explain(err)
 	}
@@ -96,23 +73,13 @@ func (p *RawProducer) Put(ctx context.Context, b []byte) (err error) {
 	return err
 }
 
-// leave ends a call, as Recover of the guard and Leave of the pin in one.
-func (p *RawProducer) leave(g *mem.Guard, err *error) {
-	p.pin.Leave()
-	g.End()
-	if !g.Done {
-		g.Caught(recover(), err)
-	}
-}
-
 // TryPut puts a copy of b if there is room now, else shiplap.ErrFull.
 func (p *RawProducer) TryPut(b []byte) (err error) {
-	if p.view != nil || !p.pin.Enter() {
+	if p.view != nil || !p.h.Pin.Enter() {
 		return p.misuse()
 	}
-	defer p.pin.Leave()
 	g := mem.Protect()
-	defer g.Recover(&err)
+	defer p.h.Leave(&g, &err)
 	if err = p.p.Add(b); err == nil {
 		err = p.p.Commit()
 	}
@@ -125,12 +92,11 @@ func (p *RawProducer) TryPut(b []byte) (err error) {
 
 // PutMany is as Raw.PutMany.
 func (p *RawProducer) PutMany(ctx context.Context, msgs [][]byte) (n int, err error) {
-	if p.view != nil || !p.pin.Enter() {
+	if p.view != nil || !p.h.Pin.Enter() {
 		return 0, p.misuse()
 	}
-	defer p.pin.Leave()
 	g := mem.Protect()
-	defer g.Recover(&err)
+	defer p.h.Leave(&g, &err)
 	n, err = p.p.PutAll(ctx, msgs)
 	err = p.q.explain(err)
 	g.Done = true
@@ -140,12 +106,12 @@ func (p *RawProducer) PutMany(ctx context.Context, msgs [][]byte) (n int, err er
 // Reserve waits for room for a message of n bytes and returns its memory in the queue, to be filled in
 // place. Nobody sees it before Commit. The contents are arbitrary at first.
 func (p *RawProducer) Reserve(ctx context.Context, n int) (view []byte, err error) {
-	if p.view != nil || !p.pin.Enter() {
+	if p.view != nil || !p.h.Pin.Enter() {
 		return nil, p.misuse()
 	}
 	defer func() {
 		if err != nil {
-			p.pin.Leave()
+			p.h.Pin.Leave()
 		}
 	}()
 	g := mem.Protect()
@@ -159,7 +125,7 @@ func (p *RawProducer) Reserve(ctx context.Context, n int) (view []byte, err erro
 	if n == 0 {
 		p.view = []byte{}
 	}
-	p.pin.Lend()
+	p.h.Pin.Lend()
 	return p.view, nil
 }
 
@@ -173,7 +139,7 @@ func (p *RawProducer) Commit(n int) (err error) {
 	}
 	v := p.view
 	p.view = nil
-	defer p.pin.Return()
+	defer p.h.Pin.Return()
 	g := mem.Protect()
 	defer g.Recover(&err)
 	p.p.AddReserved(v, n)
@@ -188,7 +154,7 @@ func (p *RawProducer) Abort() error {
 		return fmt.Errorf("queue %q: %w: nothing is reserved", p.q.obj.Name, errs.ErrConflict)
 	}
 	p.view = nil
-	p.pin.Return()
+	p.h.Pin.Return()
 	return nil
 }
 

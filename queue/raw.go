@@ -23,10 +23,11 @@ type Raw struct {
 	mode   wait.Mode
 	accept int // the longest message that is copied out
 
-	mu        sync.Mutex
-	exclusive map[interface{ Close() error }]struct{} // handles to close with this one
-	leases    map[uint64]row.Lease                    // deliveries not settled yet
-	closed    bool
+	exclusive object.Family[interface{ Close() error }] // producers and consumers, to be closed with this one
+
+	mu     sync.Mutex
+	leases map[uint64]row.Lease // deliveries not settled yet
+	closed bool
 
 	targets targets
 }
@@ -96,8 +97,7 @@ func newRaw(o *object.Object, opt *Options) *Raw {
 	}
 	r := view(o, mode, &o.Sess)
 	r.Accept(opt.MaxReceive)
-	q := &Raw{obj: o, mode: mode, accept: opt.MaxReceive, row: r,
-		exclusive: map[interface{ Close() error }]struct{}{}, leases: map[uint64]row.Lease{}}
+	q := &Raw{obj: o, mode: mode, accept: opt.MaxReceive, row: r, leases: map[uint64]row.Lease{}}
 	if r.Ack() {
 		q.moves()
 	}
@@ -292,14 +292,13 @@ func (q *Raw) Close() error {
 		return errs.ErrClosed
 	}
 	defer q.obj.Gate.Leave()
-	q.mu.Lock()
-	if q.closed {
-		q.mu.Unlock()
+	handles, first := q.exclusive.Disband()
+	if !first {
 		return errs.ErrClosed
 	}
-	q.closed = true
-	handles, leases := q.exclusive, q.leases
-	q.exclusive, q.leases = nil, nil
+	q.mu.Lock()
+	leases := q.leases
+	q.leases, q.closed = nil, true
 	q.mu.Unlock()
 	var err error
 	for h := range handles {
@@ -327,17 +326,8 @@ func ignoreConflict(err error) error {
 
 // adopt registers an exclusive handle, to be closed with this one.
 func (q *Raw) adopt(h interface{ Close() error }) error {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.closed {
-		return fmt.Errorf("queue %q: %w", q.obj.Name, errs.ErrClosed)
+	if !q.exclusive.Adopt(h) {
+		return q.explain(errs.ErrClosed)
 	}
-	q.exclusive[h] = struct{}{}
 	return nil
-}
-
-func (q *Raw) disown(h interface{ Close() error }) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	delete(q.exclusive, h)
 }

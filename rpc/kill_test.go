@@ -162,21 +162,7 @@ func caller(op func(c *rpc.Client) error) func(*killtest.Victim) (func() error, 
 }
 
 func onDomain(op func(d *shiplap.Domain) (io.Closer, error)) func(*killtest.Victim) (func() error, error) {
-	return func(v *killtest.Victim) (func() error, error) {
-		d, err := joinAt(v.Dir)
-		if err != nil {
-			return nil, err
-		}
-		v.Own(d)
-		v.Close = d.Close
-		return func() error {
-			c, err := op(d)
-			if err == nil {
-				v.Own(c)
-			}
-			return err
-		}, nil
-	}
+	return killtest.OnDomain(joinAt, op)
 }
 
 func scenarios() []killtest.Scenario {

@@ -9,43 +9,26 @@ import (
 	"github.com/shiplap-ipc/shiplap/internal/mem"
 	"github.com/shiplap-ipc/shiplap/internal/object"
 	"github.com/shiplap-ipc/shiplap/internal/row"
-	"github.com/shiplap-ipc/shiplap/internal/wait"
 )
 
 // RawPublisher holds the publishing side of a topic until it is closed or its process ends. One goroutine at a time may
 // use it; Close may be called from any.
 type RawPublisher struct {
-	t    *Raw
-	sess wait.Session
-	row  *row.Topic
-	pin  object.Pin
-	p    row.Producer
+	t   *Raw
+	h   object.Exclusive
+	row *row.Topic
+	p   row.Producer
 }
 
 // Publisher takes the publishing side for this handle alone, waiting while somebody else has it.
 func (t *Raw) Publisher(ctx context.Context) (*RawPublisher, error) {
-	if err := t.enter(); err != nil {
-		return nil, err
-	}
 	p := &RawPublisher{t: t}
-	p.sess.Check, p.sess.Verify = t.obj.Err, t.obj.Verify
-	p.row = view(t.obj, t.mode, &p.sess)
-	p.pin.Init(p.free)
-	err := object.Guarded(func() error {
-		if _, err := t.row.ProducerLock.Lock(ctx); err != nil {
-			return err
-		}
-		return t.row.ProducerLock.Keep(func() error {
-			if err := p.p.Resume(&p.row.Row); err != nil {
-				return err
-			}
-			p.row.ProducerLock.MarkSince()
-			return nil
-		})
-	})
-	if err != nil {
-		t.obj.Gate.Leave()
-		return nil, t.obj.Wrap(err)
+	p.row = view(t.obj, t.mode, &p.h.Sess)
+	take := func() error {
+		return t.row.ProducerLock.LockLong(ctx, func() error { return p.p.Resume(&p.row.Row) })
+	}
+	if err := p.h.Open(t.obj, take, p.give); err != nil {
+		return nil, err
 	}
 	if err := t.adopt(p); err != nil {
 		p.Close()
@@ -54,34 +37,26 @@ func (t *Raw) Publisher(ctx context.Context) (*RawPublisher, error) {
 	return p, nil
 }
 
-// free gives the side back; it runs once, when nobody is inside.
-func (p *RawPublisher) free() {
-	_ = object.Guarded(func() error {
-		p.row.ProducerLock.UnlockLong()
-		return nil
-	})
-	p.t.obj.Gate.Leave()
-}
+func (p *RawPublisher) give() { p.row.ProducerLock.UnlockLong() }
 
-func (p *RawPublisher) interrupt() { p.sess.Interrupt(errs.ErrClosed) }
+func (p *RawPublisher) interrupt() { p.h.Interrupt() }
 
 // Close gives the side to the next. A Publish that waits returns shiplap.ErrClosed.
 func (p *RawPublisher) Close() error {
-	p.interrupt()
-	if !p.pin.Close() {
+	if !p.h.Close() {
 		return errs.ErrClosed
 	}
-	p.t.disown(p)
+	p.t.made.Disown(p)
 	return nil
 }
 
 // Publish publishes a copy of b, waiting for slow subscribers of a topic with Block.
 func (p *RawPublisher) Publish(ctx context.Context, b []byte) (err error) {
-	if !p.pin.Enter() {
+	if !p.h.Pin.Enter() {
 		return p.t.obj.Wrap(errs.ErrClosed)
 	}
 	g := mem.Protect()
-	defer p.leave(&g, &err)
+	defer p.h.Leave(&g, &err)
 	if err = p.p.Put(ctx, b); err != nil {
 		err = p.t.obj.Wrap(err)
 	}
@@ -89,22 +64,13 @@ func (p *RawPublisher) Publish(ctx context.Context, b []byte) (err error) {
 	return err
 }
 
-// leave ends a call, as Recover of the guard and Leave of the pin in one.
-func (p *RawPublisher) leave(g *mem.Guard, err *error) {
-	p.pin.Leave()
-	g.End()
-	if !g.Done {
-		g.Caught(recover(), err)
-	}
-}
-
 // TryPublish publishes a copy of b if there is room now, else shiplap.ErrFull.
 func (p *RawPublisher) TryPublish(b []byte) (err error) {
-	if !p.pin.Enter() {
+	if !p.h.Pin.Enter() {
 		return p.t.obj.Wrap(errs.ErrClosed)
 	}
 	g := mem.Protect()
-	defer p.leave(&g, &err)
+	defer p.h.Leave(&g, &err)
 	if !p.p.PutNow(b) {
 		if err = p.p.Add(b); err == nil {
 			err = p.p.Commit()
@@ -117,11 +83,11 @@ func (p *RawPublisher) TryPublish(b []byte) (err error) {
 
 // PublishMany is as Raw.PublishMany.
 func (p *RawPublisher) PublishMany(ctx context.Context, msgs [][]byte) (n int, err error) {
-	if !p.pin.Enter() {
+	if !p.h.Pin.Enter() {
 		return 0, p.t.obj.Wrap(errs.ErrClosed)
 	}
 	g := mem.Protect()
-	defer p.leave(&g, &err)
+	defer p.h.Leave(&g, &err)
 	n, err = p.p.PutAll(ctx, msgs)
 	err = p.t.obj.Wrap(err)
 	g.Done = true

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"sync"
 
 	"github.com/shiplap-ipc/shiplap"
 	"github.com/shiplap-ipc/shiplap/internal/errs"
@@ -23,9 +22,7 @@ type Raw struct {
 	mode   wait.Mode
 	accept int // the longest message that subscriptions copy out
 
-	mu     sync.Mutex
-	made   map[handle]struct{} // to be closed with this one
-	closed bool
+	made object.Family[handle] // to be closed with this one
 }
 
 // handle is a publisher or a subscription.
@@ -81,8 +78,7 @@ func newRaw(o *object.Object, opt *Options) *Raw {
 	if mode == shiplap.WaitAdaptive {
 		mode = o.Space.Mode
 	}
-	return &Raw{obj: o, mode: mode, accept: opt.MaxReceive, row: view(o, mode, &o.Sess),
-		made: map[handle]struct{}{}}
+	return &Raw{obj: o, mode: mode, accept: opt.MaxReceive, row: view(o, mode, &o.Sess)}
 }
 
 func view(o *object.Object, mode wait.Mode, sess *wait.Session) *row.Topic {
@@ -165,15 +161,10 @@ func (t *Raw) CloseTopic() error {
 // Close closes this handle, and the publishers and subscriptions made from it. Calls that wait return shiplap.ErrClosed
 // (but one that waits for what this very handle held, the publishing side or room, may get it and succeed).
 func (t *Raw) Close() error {
-	t.mu.Lock()
-	if t.closed {
-		t.mu.Unlock()
+	made, first := t.made.Disband()
+	if !first {
 		return errs.ErrClosed
 	}
-	t.closed = true
-	made := t.made
-	t.made = nil
-	t.mu.Unlock()
 	// Those who wait are to fail, not to get what the others give back.
 	t.obj.Sess.Interrupt(errs.ErrClosed)
 	for h := range made {
@@ -195,17 +186,8 @@ func (t *Raw) Close() error {
 
 // adopt registers a handle, to be closed with this one.
 func (t *Raw) adopt(h handle) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.closed {
+	if !t.made.Adopt(h) {
 		return t.obj.Wrap(errs.ErrClosed)
 	}
-	t.made[h] = struct{}{}
 	return nil
-}
-
-func (t *Raw) disown(h handle) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	delete(t.made, h)
 }

@@ -12,17 +12,15 @@ import (
 	"github.com/shiplap-ipc/shiplap/internal/mem"
 	"github.com/shiplap-ipc/shiplap/internal/object"
 	"github.com/shiplap-ipc/shiplap/internal/row"
-	"github.com/shiplap-ipc/shiplap/internal/wait"
 )
 
 // RawSubscription is one subscriber, until it is closed or its process ends. One goroutine at a time may receive; Close,
 // Lag and String may be called from any.
 type RawSubscription struct {
-	t    *Raw
-	sess wait.Session
-	row  *row.Topic
-	pin  object.Pin
-	s    *row.Subscriber
+	t   *Raw
+	h   object.Exclusive
+	row *row.Topic
+	s   *row.Subscriber
 }
 
 // Subscribe makes a subscriber, which gets what is published from now on, and before that the last messages if it asks
@@ -31,21 +29,15 @@ func (t *Raw) Subscribe(opt *SubOptions) (*RawSubscription, error) {
 	if opt == nil {
 		opt = &SubOptions{}
 	}
-	if err := t.enter(); err != nil {
-		return nil, err
-	}
 	s := &RawSubscription{t: t}
-	s.sess.Check, s.sess.Verify = t.obj.Err, t.obj.Verify
-	s.row = view(t.obj, t.mode, &s.sess)
+	s.row = view(t.obj, t.mode, &s.h.Sess)
 	s.row.Accept(t.accept)
-	s.pin.Init(s.free)
-	err := object.Guarded(func() (err error) {
+	take := func() (err error) {
 		s.s, err = s.row.Subscribe(uint64(max(opt.Last, 0)))
 		return err
-	})
-	if err != nil {
-		t.obj.Gate.Leave()
-		return nil, t.obj.Wrap(err)
+	}
+	if err := s.h.Open(t.obj, take, s.give); err != nil {
+		return nil, err
 	}
 	if err := t.adopt(s); err != nil {
 		s.Close()
@@ -54,44 +46,28 @@ func (t *Raw) Subscribe(opt *SubOptions) (*RawSubscription, error) {
 	return s, nil
 }
 
-func (s *RawSubscription) free() {
-	_ = object.Guarded(func() error {
-		s.s.Leave()
-		return nil
-	})
-	s.t.obj.Gate.Leave()
-}
+func (s *RawSubscription) give() { s.s.Leave() }
 
-func (s *RawSubscription) interrupt() { s.sess.Interrupt(errs.ErrClosed) }
+func (s *RawSubscription) interrupt() { s.h.Interrupt() }
 
 // Close ends the subscription; nobody waits for it any more. A Receive that waits returns shiplap.ErrClosed.
 func (s *RawSubscription) Close() error {
-	s.interrupt()
-	if !s.pin.Close() {
+	if !s.h.Close() {
 		return errs.ErrClosed
 	}
-	s.t.disown(s)
+	s.t.made.Disown(s)
 	return nil
-}
-
-// leave ends a call, as Recover of the guard and Leave of the pin in one.
-func (s *RawSubscription) leave(g *mem.Guard, err *error) {
-	s.pin.Leave()
-	g.End()
-	if !g.Done {
-		g.Caught(recover(), err)
-	}
 }
 
 // Receive appends the next message to dst, waiting for one. ErrLagged says that this subscriber was too slow; the next
 // call goes on with the oldest message that is there. shiplap.ErrClosed says that the topic is closed and everything in
 // it was received.
 func (s *RawSubscription) Receive(ctx context.Context, dst []byte) (msg []byte, err error) {
-	if !s.pin.Enter() {
+	if !s.h.Pin.Enter() {
 		return dst, s.t.obj.Wrap(errs.ErrClosed)
 	}
 	g := mem.Protect()
-	defer s.leave(&g, &err)
+	defer s.h.Leave(&g, &err)
 	if msg, err = s.s.Get(ctx, dst); err != nil {
 		err = s.t.obj.Wrap(err)
 	}
@@ -101,11 +77,11 @@ func (s *RawSubscription) Receive(ctx context.Context, dst []byte) (msg []byte, 
 
 // TryReceive is Receive without waiting; shiplap.ErrEmpty when there is nothing now.
 func (s *RawSubscription) TryReceive(dst []byte) (msg []byte, err error) {
-	if !s.pin.Enter() {
+	if !s.h.Pin.Enter() {
 		return dst, s.t.obj.Wrap(errs.ErrClosed)
 	}
 	g := mem.Protect()
-	defer s.leave(&g, &err)
+	defer s.h.Leave(&g, &err)
 	if msg, err = s.s.TryGet(dst); err != nil {
 		err = s.t.obj.Wrap(err)
 	}
@@ -120,7 +96,7 @@ func (s *RawSubscription) Lag() (messages, bytes uint64, err error) {
 		return 0, 0, s.t.obj.Wrap(errs.ErrClosed)
 	}
 	defer s.t.obj.Gate.Leave()
-	if s.pin.IsClosed() {
+	if s.h.Pin.IsClosed() {
 		return 0, 0, s.t.obj.Wrap(errs.ErrClosed)
 	}
 	err = s.t.obj.Wrap(object.Guarded(func() error {

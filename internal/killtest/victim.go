@@ -2,6 +2,7 @@ package killtest
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"runtime"
 	"syscall"
@@ -94,4 +95,23 @@ func bracket(op func() error) error {
 func giveUp(format string, args ...any) {
 	fmt.Fprintf(os.Stderr, "killtest victim: "+format+"\n", args...)
 	os.Exit(3)
+}
+
+// OnDomain makes a Prepare of an operation that makes or opens something in the victim's domain, which join joins.
+func OnDomain[D io.Closer](join func(dir string) (D, error), op func(d D) (io.Closer, error)) func(*Victim) (func() error, error) {
+	return func(v *Victim) (func() error, error) {
+		d, err := join(v.Dir)
+		if err != nil {
+			return nil, err
+		}
+		v.Own(d)
+		v.Close = d.Close
+		return func() error {
+			c, err := op(d)
+			if err == nil {
+				v.Own(c)
+			}
+			return err
+		}, nil
+	}
 }

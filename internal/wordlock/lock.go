@@ -114,6 +114,20 @@ func (l *Lock) Keep(f func() error) error {
 	return err
 }
 
+// LockLong is Lock for one who keeps the lock until UnlockLong, if f succeeds.
+func (l *Lock) LockLong(ctx context.Context, f func() error) error {
+	if _, err := l.Lock(ctx); err != nil {
+		return err
+	}
+	return l.Keep(func() error {
+		if err := f(); err != nil {
+			return err
+		}
+		l.MarkSince()
+		return nil
+	})
+}
+
 func (l *Lock) wakeOne() { wait.Wake(l.word, 1) }
 
 // Mine reports whether this process holds the lock.
