@@ -12,6 +12,9 @@
 // The kernel may cut a write short when its process is killed or the disk is full. The next record of this package then ends the
 // unfinished line, at the cost of that line's last byte, and stands on a line of its own.
 //
+// Into a FIFO, records of up to 4096 bytes go whole. A longer one is cut when its reader is late: that is an error, and the next record of
+// the same handler begins on a line of its own. While nobody reads a FIFO that is full, logging waits.
+//
 // A file that was renamed or removed is opened again by its name, which is looked at before each record. So log
 // rotation needs no signal; truncating works, too.
 //

@@ -24,6 +24,7 @@ type file struct {
 	info   os.FileInfo // of f
 	check  bool        // it can be read, so unfinished lines can be found
 	closed bool
+	torn   bool // the last record in a FIFO is unfinished
 }
 
 // open opens the file by its name, or makes it.
@@ -80,7 +81,15 @@ func (l *file) write(line []byte) error {
 			return fmt.Errorf("log: %w", renewed)
 		}
 	}
+	if l.torn { // a FIFO takes what it has room for
+		line = append([]byte{'\n'}, line...)
+	}
 	n, err := writeOnce(l.f, line)
+	l.torn = l.info.Mode().Type() == fs.ModeNamedPipe && n < len(line) && (l.torn || n > 0)
+	if l.torn && err == nil {
+		return fmt.Errorf("log to %s: %d of %d bytes were written: %w: the reader of a FIFO is late, and a record of more than %d bytes is cut then",
+			l.path, n, len(line), io.ErrShortWrite, pipeBuf)
+	}
 	if n < len(line) {
 		if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || err == nil {
 			err = fmt.Errorf("%w (%w)", errs.ErrNoSpace, cmp.Or(err, io.ErrShortWrite))
@@ -95,6 +104,9 @@ func (l *file) write(line []byte) error {
 	}
 	return nil
 }
+
+// pipeBuf is the longest record that a FIFO takes whole or not at all: PIPE_BUF.
+const pipeBuf = 4096
 
 // writeOnce makes one system call: os.File.Write would go on after a short write, behind what others wrote
 // meanwhile.
