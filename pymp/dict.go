@@ -8,6 +8,7 @@ import (
 	"math/big"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/shiplap-ipc/shiplap/internal/errs"
 )
@@ -39,8 +40,14 @@ func (d *Dict) Get(key any) (value any, ok bool) {
 	return d.values[i], true
 }
 
-// Set gives a key a value. A key that Python cannot hash, a list for example, is an error.
-func (d *Dict) Set(key, value any) error { return d.set(newKeyer(), key, value) }
+// Set gives a key a value. Keys of other Go types count as what they are written as: int32 as a number. A key that Python cannot
+// hash, a list for example, is an error that wraps ErrIncompatible.
+func (d *Dict) Set(key, value any) error {
+	if err := d.set(newKeyer(), key, value); err != nil {
+		return unhashable(key, err)
+	}
+	return nil
+}
 
 func (d *Dict) set(kr *keyer, key, value any) error {
 	k, err := kr.key(key)
@@ -153,11 +160,10 @@ func (kr *keyer) append(b []byte, v any, depth int) ([]byte, error) {
 		return binary.BigEndian.AppendUint64(b, uint64(v)), err
 	case float64:
 		b, err = field('f', 8)
-		return binary.BigEndian.AppendUint64(b, math.Float64bits(v)), err
+		return appendFloat(b, v), err
 	case complex128:
 		b, err = field('c', 16)
-		b = binary.BigEndian.AppendUint64(b, math.Float64bits(real(v)))
-		return binary.BigEndian.AppendUint64(b, math.Float64bits(imag(v))), err
+		return appendFloat(appendFloat(b, real(v)), imag(v)), err
 	case *big.Int:
 		if b, err = field('l'+byte(1+v.Sign()), (v.BitLen()+7)/8); err != nil {
 			return nil, err
@@ -202,7 +208,17 @@ func (kr *keyer) append(b []byte, v any, depth int) ([]byte, error) {
 		}
 		return b, nil
 	}
-	return nil, badPickle("a value of type %s as key of a dict or member of a set", pythonType(v))
+	return nil, &keyError{pythonType(v)}
+}
+
+var nans atomic.Uint64
+
+// appendFloat gives each NaN a number of its own: no two are equal.
+func appendFloat(b []byte, f float64) []byte {
+	if f != f {
+		return binary.BigEndian.AppendUint64(append(b, 'N'), nans.Add(1))
+	}
+	return binary.BigEndian.AppendUint64(b, math.Float64bits(f))
 }
 
 // number brings numbers that are equal in Python to one form. Others are returned as they are.
@@ -227,6 +243,9 @@ func number(v any) any {
 		if v.IsInt64() {
 			return v.Int64()
 		}
+	case nil, int64, string, []byte, Tuple, FrozenSet, ByteArray, Set, []any, *Dict:
+	default:
+		return ordinary(v)
 	}
 	return v
 }

@@ -92,9 +92,15 @@ func (e *encoder) value(v any, depth int) error {
 		}
 		e.b = append(e.b, opTuple)
 	case Set:
+		if err := hashable(slices.Values(v)); err != nil {
+			return err
+		}
 		e.b = append(e.b, opEmptySet)
 		return e.items(slices.Values(v), len(v), opAddItems, depth)
 	case FrozenSet:
+		if err := hashable(slices.Values(v)); err != nil {
+			return err
+		}
 		e.b = append(e.b, opMark)
 		if err := e.each(slices.Values(v), depth); err != nil {
 			return err
@@ -287,6 +293,9 @@ func (e *encoder) goMap(v reflect.Value, depth int) error {
 		slices.SortFunc(keys, func(a, b reflect.Value) int { return cmp.Compare(a.Int(), b.Int()) })
 	case kind >= reflect.Uint && kind <= reflect.Uintptr:
 		slices.SortFunc(keys, func(a, b reflect.Value) int { return cmp.Compare(a.Uint(), b.Uint()) })
+	}
+	if err := goKeys(keys); err != nil {
+		return err
 	}
 	e.b = append(e.b, opEmptyDict)
 	return e.items(func(yield func(any) bool) {
