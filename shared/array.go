@@ -208,10 +208,15 @@ func (a *Array[T]) Replace(ctx context.Context, src []T) error {
 }
 
 // Publish lets fn fill the next frame in place, and then makes it the latest, by one store. Publishers wait for each other. frame holds
-// what an older version left; fn writes all of it, and must not keep it. If fn returns an error or panics, or this process
+// what an older version left, or zeros if a peer left a bool there that is neither; fn writes all of it, and must not keep it. If fn returns an error or panics, or this process
 // dies, nothing is published and the latest frame stays what it was. Versions count from 1.
 func (a *Array[T]) Publish(ctx context.Context, fn func(frame []T) error) (version uint64, err error) {
-	return a.raw.Publish(ctx, func(b []byte) error { return fn(mem.SliceOf[T](b)) })
+	return a.raw.Publish(ctx, func(b []byte) error {
+		if a.raw.checked(b) != nil {
+			clear(b)
+		}
+		return fn(mem.SliceOf[T](b))
+	})
 }
 
 // Latest copies the latest frame into dst, of Len elements. It does not wait for publishers. shiplap.ErrEmpty before the first one;

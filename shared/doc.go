@@ -28,7 +28,7 @@
 //
 // # In place
 //
-// Word (see Pin) and View are borrowed memory. A peer that truncates the file makes accesses to it fault, which ends the
+// Word (see Pin), View and the frame of Publish are borrowed memory. A peer that truncates the file makes accesses to it fault, which ends the
 // process unless they run inside Protect. They do not see errors, and reading a bool that a peer has
 // made neither true nor false is undefined. The other calls return shiplap.ErrCorrupt in all these cases.
 package shared

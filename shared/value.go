@@ -2,9 +2,11 @@ package shared
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/shiplap-ipc/shiplap"
+	"github.com/shiplap-ipc/shiplap/internal/errs"
 	"github.com/shiplap-ipc/shiplap/internal/mem"
 	"github.com/shiplap-ipc/shiplap/internal/object"
 	"github.com/shiplap-ipc/shiplap/internal/schema"
@@ -110,12 +112,20 @@ func (v *Value[T]) Swap(ctx context.Context, t T) (old T, err error) {
 }
 
 // CompareAndSwap writes new if the value is old, and reports whether it was. All bits are compared, but for padding: a
-// float's NaN equals the same NaN, and 0 does not equal -0.
-func (v *Value[T]) CompareAndSwap(ctx context.Context, old, new T) (bool, error) {
+// float's NaN equals the same NaN, and 0 does not equal -0. shiplap.ErrCorrupt if the value is none of the type.
+func (v *Value[T]) CompareAndSwap(ctx context.Context, old, new T) (done bool, err error) {
 	if v.raw.IsWord() {
-		return v.raw.casWord(toBits(old), toBits(new))
+		done, err = v.raw.casWord(toBits(old), toBits(new))
+	} else {
+		done, err = v.raw.compareAndSwap(ctx, mem.AsBytes(&old), mem.AsBytes(&new))
 	}
-	return v.raw.compareAndSwap(ctx, mem.AsBytes(&old), mem.AsBytes(&new))
+	if done || err != nil || v.raw.check == nil {
+		return done, err
+	}
+	if _, err = v.Load(); !errors.Is(err, errs.ErrCorrupt) { // a bool that is neither equals nothing
+		err = nil
+	}
+	return false, err
 }
 
 // Update changes the value by fn and returns what it is then. Updates wait for each other, and other writers of values
