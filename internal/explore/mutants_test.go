@@ -126,6 +126,15 @@ var mutants = []mutant{
 		"	if have < n && !s.unowned {", "	if false {"}}},
 	{"permits are taken without the guard", "TestSemaphore", "", []edit{{semGo,
 		"	defer s.guard.Unlock()\n	if recovered {", "	s.guard.Unlock()\n	if recovered {"}}},
+	{"a producer notes more as taken than was", "TestRing$/room", "the hints", []edit{{roomGo,
+		"p.r.seen.StoreRelease(taken)", "p.r.seen.StoreRelease(taken + 8)"}}},
+	{"tail is stored before the commit", "TestRing$/batch_dies", "the hints", []edit{{putGo,
+		"	r.word(p.pos).StoreRelease(first) // the commit point\n",
+		"	r.tail.StoreRelease(end)\n	r.word(p.pos).StoreRelease(first) // the commit point\n"}}},
+	{"a record that is given back leaves no mark", "TestRingLeases/two", "", []edit{{ackGo,
+		"		q.again.Store(1)\n		q.notEmpty.Wake(1)", "		q.notEmpty.Wake(1)"}}},
+	{"a subscriber does not store the number at its cursor", rowScenes + "TestSchedulesOfWaiting", "the hints", []edit{{
+		"internal/row/subscriber.go", "	s.next.StoreRelease(number)\n", ""}}},
 	{"the floor of a topic is stored without a fence", rowScenes + "TestSchedulesOfStoreBuffers", "", []edit{{roomGo,
 		"t.floor.Swap(to)", "t.floor.StoreRelease(to)"}}},
 }
