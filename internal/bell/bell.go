@@ -9,7 +9,8 @@ import (
 	"github.com/shiplap-ipc/shiplap/internal/segment"
 )
 
-// Bell is one process's bell in one domain, and its way to those of the others. Its methods may be called concurrently.
+// Bell is one process's bell in one domain, and its way to those of the others. Its methods may be
+// called concurrently.
 type Bell struct {
 	home  Home
 	dir   *segment.Dir
@@ -56,8 +57,8 @@ func (b *Bell) Close() error {
 	return b.dir.Close()
 }
 
-// Silence takes away the FIFO that the dead owner of a slot left. The caller has the claim lock of the slot, so that nobody
-// makes a new one meanwhile.
+// Silence takes away the FIFO that the dead owner of a slot left. The caller has the claim lock of
+// the slot, so that nobody makes a new one meanwhile.
 func (b *Bell) Silence(slot int) {
 	_ = b.dir.Unlink(FileName(slot)) // the next owner replaces it
 }
@@ -104,7 +105,8 @@ func (s *Sleeper) Poke() {
 	}
 }
 
-// ClearPoke makes ready for another sleep. What the caller looks at afterwards is not older than a Poke that this undoes.
+// ClearPoke makes ready for another sleep. What the caller looks at afterwards is not older than a
+// Poke that this undoes.
 func (s *Sleeper) ClearPoke() { s.poked.Swap(false) }
 
 // Armed reports that s is registered on the line and has not been rung.
@@ -118,8 +120,8 @@ func (s *Sleeper) Armed(l *Line) bool {
 	return s.listed
 }
 
-// Arm registers s on a line, whose event's bit the caller then sets. It is not ok if that cannot be had: the caller sleeps
-// otherwise. s must not be registered.
+// Arm registers s on a line, whose event's bit the caller then sets. It is not ok if that cannot be
+// had: the caller sleeps otherwise. s must not be registered.
 func (s *Sleeper) Arm(l *Line) (ok bool) {
 	b := l.bell
 	b.mu.Lock()
@@ -146,8 +148,8 @@ func (s *Sleeper) Arm(l *Line) (ok bool) {
 	return l.add(b.home.Self(), p.ticket)
 }
 
-// Leave ends the registration, if there is one. passOn reports that a waker has counted on s, which has not
-// slept since: the wake-up may be for another one.
+// Leave ends the registration, if there is one. passOn reports that a waker has counted on s, which
+// has not slept since: the wake-up may be for another one.
 func (s *Sleeper) Leave() (passOn bool) {
 	b := s.bell
 	if b == nil {
@@ -210,7 +212,8 @@ func (b *Bell) resume(s *Sleeper) {
 	}
 }
 
-// ring tells the owner of an entry that k of its sleepers are to look. It reports whether that can arrive.
+// ring tells the owner of an entry that k of its sleepers are to look. It reports whether that can
+// arrive.
 func (b *Bell) ring(token, ticket uint32, k int) bool {
 	if hooked {
 		if arrives, ok := hookRing(token, ticket, k); ok {
@@ -225,10 +228,12 @@ func (b *Bell) ring(token, ticket uint32, k int) bool {
 	return b.peers.ring(b.dir, token, message(ticket, k))
 }
 
-// A message is what is written into a FIFO: ticket, and how many. The ticket 0 only lets the reader look.
+// A message is what is written into a FIFO: ticket, and how many. The ticket 0 only lets the reader
+// look.
 func message(ticket uint32, k int) uint64 { return uint64(ticket) | uint64(k)<<32 }
 
-// Dispatch wakes those for whom messages are. It reports whether some were for nobody, or may be missing: then everybody has to look.
+// Dispatch wakes those for whom messages are. It reports whether some were for nobody, or may be
+// missing: then everybody has to look.
 func (b *Bell) Dispatch(messages []uint64) (lost bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -104,7 +104,8 @@ func TestRingWakesAsMany(t *testing.T) {
 	}
 }
 
-// One that leaves after a waker has counted on it passes that on, and the ring that comes wakes nobody else.
+// One that leaves after a waker has counted on it passes that on, and the ring that comes wakes
+// nobody else.
 func TestLeaveAfterTheWaker(t *testing.T) {
 	a, b := pair(t)
 	s := memory()
@@ -153,7 +154,8 @@ func TestEntriesAreFull(t *testing.T) {
 	}
 }
 
-// What comes by the FIFO of a hostile process causes looks, no more; and a FIFO that was full has everybody look.
+// What comes by the FIFO of a hostile process causes looks, no more; and a FIFO that was full has
+// everybody look.
 func TestHostileMessages(t *testing.T) {
 	a, b := pair(t)
 	s := memory()

@@ -8,14 +8,15 @@
 //     sleepers (see lookout.go);
 //   - whatever a peer writes into the FIFO or into the entries costs looks, no more.
 //
-// A process has one bell in each domain: a FIFO in the domain's directory. An event has a Line of entries beside its word, in
-// which processes say how many of their goroutines sleep there. A waker takes sleepers off an entry, then writes into the
-// FIFO of the process that owns it. The protocol is section 7.1 of docs/layout.md; package wait drives it.
+// A process has one bell in each domain: a FIFO in the domain's directory. An event has a Line of
+// entries beside its word, in which processes say how many of their goroutines sleep there. A waker
+// takes sleepers off an entry, then writes into the FIFO of the process that owns it. The protocol
+// is section 7.1 of docs/layout.md; package wait drives it.
 package bell
 
-// A Ready is asked whether a sleeper should be resumed although nothing woke it. It must be cheap and must not block: it
-// runs on another goroutine, but never after Park has returned. It may panic, for instance on a page that a peer
-// truncated away; that counts as true.
+// A Ready is asked whether a sleeper should be resumed although nothing woke it. It must be cheap
+// and must not block: it runs on another goroutine, but never after Park has returned. It may
+// panic, for instance on a page that a peer truncated away; that counts as true.
 type Ready interface{ Ready() bool }
 
 // Home is the domain that a bell belongs to, as this process sees it. Package member implements it.

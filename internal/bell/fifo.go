@@ -13,7 +13,8 @@ import (
 	"github.com/shiplap-ipc/shiplap/internal/segment"
 )
 
-// NamePrefix begins the names of FIFOs in a domain's directory. The number of the owner's member slot follows.
+// NamePrefix begins the names of FIFOs in a domain's directory. The number of the owner's member
+// slot follows.
 const NamePrefix = "#bell."
 
 // FileName is the FIFO of a slot's owner.
@@ -24,7 +25,8 @@ const slotMask = 1<<10 - 1 // of a token
 // firstTicket differs, so that rings for a dead owner of the slot are for nobody.
 func firstTicket() uint32 { return rand.Uint32() & ticketMask }
 
-// fifo is the process's own. Its methods are called with b.mu held, except for await and read, which whoever leads calls.
+// fifo is the process's own. Its methods are called with b.mu held, except for await and read,
+// which whoever leads calls.
 type fifo struct {
 	file  *os.File
 	conn  syscall.RawConn

@@ -9,7 +9,8 @@ import (
 
 const hooked = true
 
-// AppendState appends what the bell remembers beside the shared words: places, with their sleepers by number.
+// AppendState appends what the bell remembers beside the shared words: places, with their sleepers
+// by number.
 func (b *Bell) AppendState(to []byte, number func(*Sleeper) byte) []byte {
 	tickets := slices.Sorted(maps.Keys(b.tickets))
 	for _, t := range tickets {
@@ -42,7 +43,8 @@ func (s *Sleeper) AppendState(to []byte) []byte {
 // FirstTicket is the same in each run of an experiment.
 func (b *Bell) FirstTicket(t uint32) { b.ticket = t }
 
-// Hooks of builds with the tag "explore": package explore sets them, and stands in for the FIFO and the poller.
+// Hooks of builds with the tag "explore": package explore sets them, and stands in for the FIFO and
+// the poller.
 var (
 	// OnRing is called for a ring. If not ok, the bell does it, if it is for this process.
 	OnRing func(token, ticket uint32, k int) (arrives, ok bool)

@@ -15,7 +15,8 @@ const EntriesAt = 16
 // LineSize is the memory of an event with entries.
 const LineSize = EntriesAt + 8*Entries
 
-// An entry is a token, a ticket and a count: so many goroutines of that process sleep here, which it knows by the ticket.
+// An entry is a token, a ticket and a count: so many goroutines of that process sleep here, which
+// it knows by the ticket.
 const (
 	ticketShift = 32
 	ticketMask  = 1<<24 - 1
@@ -25,7 +26,8 @@ const (
 	whose       = oneSleeper - 1
 )
 
-// attempts bounds how often an operation tries again because an entry changed under it: hostile bytes change for ever.
+// attempts bounds how often an operation tries again because an entry changed under it: hostile
+// bytes change for ever.
 const attempts = 1000
 
 // Line is one process's view of the entries of an event.
@@ -70,7 +72,8 @@ func (l *Line) add(token, ticket uint32) (ok bool) {
 	return false
 }
 
-// find returns the entry to add a sleeper to: one of ours, a free one, or one whose owner is dead. at is -1 if there is none.
+// find returns the entry to add a sleeper to: one of ours, a free one, or one whose owner is dead.
+// at is -1 if there is none.
 func (l *Line) find(mine uint64) (at int, v uint64) {
 	at = -1
 	for i, e := range l.entries {
@@ -134,8 +137,8 @@ func less(v uint64, n int) uint64 {
 // Turn is true every other time: the sleepers on the futex are woken first then.
 func (l *Line) Turn() bool { return l.kinds.Add(1)&1 == 0 }
 
-// Wake takes up to n sleepers off the entries, rings for each, and returns how many that were. A ring that cannot arrive, because
-// its owner is gone, does not count.
+// Wake takes up to n sleepers off the entries, rings for each, and returns how many that were. A
+// ring that cannot arrive, because its owner is gone, does not count.
 func (l *Line) Wake(n int) (woken int) {
 	start := int(l.turn.Add(1) % uint32(len(l.entries)))
 	for i := range l.entries {

@@ -5,16 +5,18 @@ import (
 	"time"
 )
 
-// The lookout makes good the wake-ups that get lost. A process that died, or was stopped, between taking a sleeper off an
-// entry and ringing leaves that sleeper without a ring. One timer a bell, which runs while somebody sleeps, has these rules:
+// The lookout makes good the wake-ups that get lost. A process that died, or was stopped, between
+// taking a sleeper off an entry and ringing leaves that sleeper without a ring. One timer a bell,
+// which runs while somebody sleeps, has these rules:
 //
 //	up to few sleepers     each is asked (Ready) in every round, and resumed for a full look after fullRounds
 //	more, and the census   all are asked
 //	changed
 //	more, otherwise        few of them or a sixteenth are asked in turn, and resumed ever more rarely
 //
-// So a wake-up that a dead process swallowed costs one round, among many sleepers too; one that a stopped process holds
-// back costs up to 16 rounds. Asking ten thousand sleepers in each round would cost more than all that they wait for.
+// So a wake-up that a dead process swallowed costs one round, among many sleepers too; one that a
+// stopped process holds back costs up to 16 rounds. Asking ten thousand sleepers in each round
+// would cost more than all that they wait for.
 const (
 	round      = 250 * time.Millisecond
 	few        = 64

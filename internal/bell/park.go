@@ -11,8 +11,8 @@ const (
 	dispatcher        // a goroutine of the bell
 )
 
-// Park sleeps until the ring that s is armed for, a Poke, or a look that finds ready true. A bound above 0 ends it as well.
-// A Park may end without a cause.
+// Park sleeps until the ring that s is armed for, a Poke, or a look that finds ready true. A bound
+// above 0 ends it as well. A Park may end without a cause.
 //
 //	nobody leads                         the one that parks leads, and dispatches for the others
 //	a leader is woken, others sleep      a dispatcher leads
@@ -97,7 +97,8 @@ func (s *Sleeper) left() {
 	s.ready.Unlock()
 }
 
-// lead waits at the poller. If that fails, it waits for the lookout like others, and the bell is not used again.
+// lead waits at the poller. If that fails, it waits for the lookout like others, and the bell is
+// not used again.
 func (s *Sleeper) lead() {
 	b := s.bell
 	s.first = true
@@ -114,8 +115,9 @@ func (s *Sleeper) lead() {
 	}
 }
 
-// lookAtFIFO reads what has come and reports whether s is to go on. The poller has forgotten earlier events when it is called for the
-// first time, so what came before has to be looked for: by reading, or, where nobody else is armed, in the entry.
+// lookAtFIFO reads what has come and reports whether s is to go on. The poller has forgotten
+// earlier events when it is called for the first time, so what came before has to be looked for: by
+// reading, or, where nobody else is armed, in the entry.
 func (s *Sleeper) lookAtFIFO(uintptr) (over bool) {
 	b := s.bell
 	first := s.first

@@ -2,13 +2,15 @@ package bell
 
 import "github.com/shiplap-ipc/shiplap/internal/mem"
 
-// A place is the goroutines of this process that sleep on one event, in the order in which they came. The shared entry knows only how
-// many they are, so a place keeps this balance, under the bell's mutex:
+// A place is the goroutines of this process that sleep on one event, in the order in which they
+// came. The shared entry knows only how many they are, so a place keeps this balance, under the
+// bell's mutex:
 //
 //	goroutines in the list + balance = sleepers in the entry + rings under way
 //
-// A goroutine that is just adding its sleeper to the entry, or taking it off, is *unsure*: it is not in the list, its sleeper may be in
-// the entry or not, and a ring that arrives meanwhile may be for it.
+// A goroutine that is just adding its sleeper to the entry, or taking it off, is *unsure*: it is
+// not in the list, its sleeper may be in the entry or not, and a ring that arrives meanwhile may be
+// for it.
 //
 //	event                                what happens
 //	begins to arm                        unsure + 1
@@ -21,8 +23,8 @@ import "github.com/shiplap-ipc/shiplap/internal/mem"
 //	settle                               as long as more rings have come than the unsure can account for: the first goroutine
 //	                                     is rung, balance + 1; for the rest, the first ones look without being rung
 //
-// A positive balance is rings that will wake nobody. If a waker died before it wrote its ring, that never comes, so the
-// lookout sets a balance that stays positive for longer than a round back to 0.
+// A positive balance is rings that will wake nobody. If a waker died before it wrote its ring, that
+// never comes, so the lookout sets a balance that stays positive for longer than a round back to 0.
 type place struct {
 	word        *mem.U32
 	ticket      uint32
@@ -81,7 +83,8 @@ func (b *Bell) newTicket() uint32 {
 	}
 }
 
-// settle wakes those for whom rings have arrived, and drops the place when it is not used. b.mu is held.
+// settle wakes those for whom rings have arrived, and drops the place when it is not used. b.mu is
+// held.
 func (b *Bell) settle(p *place) {
 	for p.balance < -p.unsure && p.first != nil {
 		p.balance++
@@ -121,7 +124,8 @@ func (b *Bell) retire(p *place) {
 
 const mostRetired = 1024
 
-// rings is told of a ring for k goroutines. known is false if nobody of that ticket is here. b.mu is held.
+// rings is told of a ring for k goroutines. known is false if nobody of that ticket is here. b.mu
+// is held.
 func (b *Bell) rings(ticket uint32, k int) (known bool) {
 	if p := b.tickets[ticket]; p != nil {
 		p.balance -= k

@@ -8,8 +8,9 @@ import (
 	"github.com/shiplap-ipc/shiplap/internal/bell"
 )
 
-// Bells: the FIFO of each process is a queue of messages. A move of the schedule (dispatch) hands the first of them to the
-// process's bell. Writing one is a step of the process that rings; going to sleep is a step as well.
+// Bells: the FIFO of each process is a queue of messages. A move of the schedule (dispatch) hands
+// the first of them to the process's bell. Writing one is a step of the process that rings; going
+// to sleep is a step as well.
 
 // bells is what stands in for FIFOs and the poller.
 type bells struct {

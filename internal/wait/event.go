@@ -6,11 +6,12 @@ import (
 	"github.com/shiplap-ipc/shiplap/internal/mem"
 )
 
-// Event is one 32-bit word in shared memory: a generation, and two bits, "somebody may sleep on the futex" and "somebody may
-// have armed its bell". The second has entries beside the word (package bell), if the event has room for them.
+// Event is one 32-bit word in shared memory: a generation, and two bits, "somebody may sleep on the
+// futex" and "somebody may have armed its bell". The second has entries beside the word (package
+// bell), if the event has room for them.
 //
-// A waiter calls Arm, checks its condition once more, sleeps, and starts over. A waker publishes (with StoreRelease or
-// stronger), then calls Wake.
+// A waiter calls Arm, checks its condition once more, sleeps, and starts over. A waker publishes
+// (with StoreRelease or stronger), then calls Wake.
 type Event struct {
 	word *mem.U32
 	line *bell.Line // nil: futexes only
@@ -36,8 +37,8 @@ type Ringer interface {
 	Bell() *bell.Bell
 }
 
-// EventAt views an event with entries for bells, which take the bell.LineSize bytes from off on. If owners is no Ringer,
-// goroutines of this process sleep with futexes only.
+// EventAt views an event with entries for bells, which take the bell.LineSize bytes from off on. If
+// owners is no Ringer, goroutines of this process sleep with futexes only.
 func EventAt(s *mem.Span, off int, owners any) Event {
 	e := NewEvent(s.U32(off))
 	if r, ok := owners.(Ringer); ok {
@@ -54,8 +55,8 @@ func WithLine(word *mem.U32, l *bell.Line) Event { return Event{word, l} }
 // Armed reports that somebody may sleep.
 func (e Event) Armed() bool { return e.word.Load()&anybody != 0 }
 
-// Arm announces a sleeper on the futex and returns what the word then holds. What was published before Arm
-// returned is visible to the caller's next look; what is published later wakes it.
+// Arm announces a sleeper on the futex and returns what the word then holds. What was published
+// before Arm returned is visible to the caller's next look; what is published later wakes it.
 func (e Event) Arm() uint32 { return e.announce(onFutex) }
 
 // announce sets a bit. A bell's entry has been made before.
@@ -78,8 +79,8 @@ func (e Event) Wake(n int) {
 // WakeAll lets every sleeper look again.
 func (e Event) WakeAll() { e.Wake(futex.All) }
 
-// Rouse is WakeAll that does not rely on other wakers, one of which may have died between its CAS and its last
-// wake-up.
+// Rouse is WakeAll that does not rely on other wakers, one of which may have died between its CAS
+// and its last wake-up.
 func (e Event) Rouse() {
 	e.wakeBoth(anybody)
 	v := e.word.Load()
@@ -102,9 +103,10 @@ func (e Event) wakeSlow(v uint32, n int) {
 	if n == 0 {
 		return // as many as there is work for
 	}
-	// Fewer slept. Take the bits back: whoever has armed and is on its way to sleep on the futex finds the word
-	// changed. But it may fall asleep between our look at the futex and this CAS, on the very value; and an entry may
-	// have come since we looked at it, by a process that saw the bit before it was taken back: hence one more call for all.
+	// Fewer slept. Take the bits back: whoever has armed and is on its way to sleep on the futex
+	// finds the word changed. But it may fall asleep between our look at the futex and this CAS, on
+	// the very value; and an entry may have come since we looked at it, by a process that saw the
+	// bit before it was taken back: hence one more call for all.
 	next := (v | anybody) + 1
 	if e.line == nil {
 		next = v&^onFutex + generation // the entries are not ours to look at
