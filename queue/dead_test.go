@@ -257,6 +257,39 @@ func TestReject(t *testing.T) {
 	is(t, "no dead letters", m.Reject(bg), shiplap.ErrUnsupported)
 }
 
+// Dead letters that are full keep nobody from what stands behind a message that cannot be decoded.
+func TestUndecodableBesideFullDeadLetters(t *testing.T) {
+	d := join(t, shmDir(t))
+	q, err := queue.Create[int](d, "q", &queue.Options{
+		Ack: true, MaxDeliveries: 3, DeadLetters: "dead", Codec: queue.CBOR, Capacity: 4096,
+	})
+	ok(t, err)
+	defer q.Close()
+	dead, err := queue.OpenRaw(d, "dead", nil)
+	ok(t, err)
+	defer dead.Close()
+	for err = nil; err == nil; err = dead.TryPut(make([]byte, 8)) {
+	}
+	is(t, "fill", err, shiplap.ErrFull)
+	ok(t, q.Raw().TryPut([]byte("\x63abc"))) // a text
+	ok(t, q.TryPut(7))
+	for m, err := range q.Deliveries(bg) {
+		ok(t, err)
+		if m.Value != 7 {
+			t.Errorf("%d", m.Value)
+		}
+		ok(t, m.Ack())
+		break
+	}
+	_, err = dead.TryGet(nil)
+	ok(t, err)
+	_, err = q.TryReceive() // looks at what waits
+	is(t, "nothing else", err, shiplap.ErrEmpty)
+	if s := counts(t, q.Raw()); s.DeadLetters != 1 || s.Depth != 0 {
+		t.Errorf("%+v", s)
+	}
+}
+
 // MoveTo waits for room, and for whoever has the producing side.
 func TestMoveToWaits(t *testing.T) {
 	d, q := raw(t, &queue.Options{Ack: true})

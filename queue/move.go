@@ -23,12 +23,15 @@ func (d *RawDelivery) MoveTo(ctx context.Context, to *Raw) error {
 			errs.ErrIncompatible, q.obj.Name, q.obj.Desc, to.obj.Name, to.obj.Desc)
 	}
 	t := &target{to.obj, row.Target{Queue: to.row, Name: to.obj.Name}}
-	return d.move(ctx, func() *target { return t })
+	return d.move(ctx, func() *target { return t }, true)
 }
 
 // Reject takes the message to the dead letters at once, for it is certain that nobody can handle it. It is MoveTo otherwise;
 // shiplap.ErrUnsupported if the queue was made without DeadLetters.
-func (d *RawDelivery) Reject(ctx context.Context) error {
+func (d *RawDelivery) Reject(ctx context.Context) error { return d.reject(ctx, true) }
+
+// reject is Reject; without wait, shiplap.ErrFull or shiplap.ErrBusy if the dead letters cannot be had now.
+func (d *RawDelivery) reject(ctx context.Context, wait bool) error {
 	q := d.q
 	if q.targets.dead == "" {
 		return fmt.Errorf("queue %q: %w: it was made without DeadLetters", q.obj.Name, errs.ErrUnsupported)
@@ -36,11 +39,11 @@ func (d *RawDelivery) Reject(ctx context.Context) error {
 	return d.move(ctx, func() *target {
 		q.ready()
 		return q.targets.open.Load()
-	})
+	}, wait)
 }
 
 // move moves the message to a target, which it asks for each time: it may have been removed.
-func (d *RawDelivery) move(ctx context.Context, to func() *target) error {
+func (d *RawDelivery) move(ctx context.Context, to func() *target, wait bool) error {
 	q := d.q
 	for {
 		var t *target
@@ -55,7 +58,7 @@ func (d *RawDelivery) move(ctx context.Context, to func() *target) error {
 			}
 			return err
 		})
-		if t == nil || !errors.Is(err, errs.ErrFull) && !errors.Is(err, errs.ErrBusy) {
+		if t == nil || !wait || !errors.Is(err, errs.ErrFull) && !errors.Is(err, errs.ErrBusy) {
 			return err
 		}
 		if err := q.awaitRoom(ctx, t, len(d.Body)); err != nil {

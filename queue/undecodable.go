@@ -6,6 +6,7 @@ import (
 	"log/slog"
 
 	"github.com/shiplap-ipc/shiplap/internal/coder"
+	"github.com/shiplap-ipc/shiplap/internal/errs"
 )
 
 // UndecodableError is about a message that is no T: shiplap.ErrIncompatible if it is well-formed, else
@@ -30,8 +31,14 @@ func (q *Queue[T]) setAside(ctx context.Context, e *UndecodableDelivery) {
 		q.undecodable(e)
 		return
 	}
-	if q.raw.DeadLetters() != "" && e.Reject(ctx) == nil {
-		return
+	if q.raw.DeadLetters() != "" {
+		err := e.reject(ctx, false)
+		if errors.Is(err, errs.ErrFull) || errors.Is(err, errs.ErrBusy) {
+			err = e.Nack() // it comes back as often as the limit says, then waits for room beside the others
+		}
+		if err == nil {
+			return
+		}
 	}
 	slog.Warn("a delivery that cannot be decoded is held until the handle is closed", "queue", q.raw.Name(), "bytes", len(e.Body),
 		"deliveries", e.Count, "err", e.Err.Err, "next", "make the queue with DeadLetters, or set Options.Undecodable")
