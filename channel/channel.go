@@ -10,20 +10,20 @@ import (
 	"sync/atomic"
 
 	"github.com/shiplap-ipc/shiplap"
-	"github.com/shiplap-ipc/shiplap/internal/coder"
 	"github.com/shiplap-ipc/shiplap/internal/errs"
+	"github.com/shiplap-ipc/shiplap/internal/message"
 	"github.com/shiplap-ipc/shiplap/internal/object"
 )
 
 // Channel is a handle on one side of a channel of messages of type T. All methods may be called concurrently.
 type Channel[T any] struct {
 	raw  *Raw
-	c    coder.Coder[T]
+	c    message.Coder[T]
 	bufs sync.Pool // of *[]byte
 	pump pump[T]
 }
 
-func newChannel[T any](raw *Raw, c coder.Coder[T]) *Channel[T] {
+func newChannel[T any](raw *Raw, c message.Coder[T]) *Channel[T] {
 	ch := &Channel[T]{raw: raw, c: c}
 	raw.onClose = ch.pump.close
 	return ch
@@ -32,7 +32,7 @@ func newChannel[T any](raw *Raw, c coder.Coder[T]) *Channel[T] {
 // Set makes a channel of that name and opens its side A; shiplap.ErrExist when the name is taken.
 func Set[T any](d *shiplap.Domain, name string, opt *Options) (*Channel[T], error) {
 	o := opt.orDefault()
-	c, err := coder.New[T](o.Codec)
+	c, err := message.New[T](o.Codec)
 	if err != nil {
 		return nil, fmt.Errorf("create channel %q: %w", name, err)
 	}
@@ -57,7 +57,7 @@ func GetOwn[T any](d *shiplap.Domain, name string, opt *Options) (*Channel[T], e
 
 func get[T any](d *shiplap.Domain, name string, opt *Options, usual side) (*Channel[T], error) {
 	o := opt.orDefault()
-	c, err := coder.New[T](o.Codec)
+	c, err := message.New[T](o.Codec)
 	if err != nil {
 		return nil, fmt.Errorf("open channel %q: %w", name, err)
 	}
@@ -168,7 +168,7 @@ func (c *Channel[T]) decoded(receive func([]byte) ([]byte, error)) (v T, err err
 
 // UndecodableError is about a message that is no T: shiplap.ErrIncompatible if it is well-formed, else shiplap.ErrCorrupt. Body
 // is a copy of it. The messages behind it can be received.
-type UndecodableError = coder.UndecodableError
+type UndecodableError = message.UndecodableError
 
 // All yields messages until all who had the other side open closed it, or until an error, which comes last. An
 // *UndecodableError does not end it.

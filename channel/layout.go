@@ -1,10 +1,10 @@
 package channel
 
 import (
-	"github.com/shiplap-ipc/shiplap/internal/holders"
 	"github.com/shiplap-ipc/shiplap/internal/mem"
 	"github.com/shiplap-ipc/shiplap/internal/object"
 	"github.com/shiplap-ipc/shiplap/internal/row"
+	"github.com/shiplap-ipc/shiplap/internal/shares"
 )
 
 // A channel is two rings and a holder table. Side A puts into ring 0 and takes from ring 1, side B the other
@@ -72,7 +72,7 @@ func (s side) handles(number uint32) uint32 { return number >> (16 * s) & mostHa
 func (s side) one() uint32 { return 1 << (16 * s) }
 
 func spans(area int) []mem.Part {
-	return []mem.Part{{Len: ctlSize}, {Len: holders.Slots * entrySize}, {Len: area, Mirror: true}, {Len: area, Mirror: true}}
+	return []mem.Part{{Len: ctlSize}, {Len: shares.Slots * entrySize}, {Len: area, Mirror: true}, {Len: area, Mirror: true}}
 }
 
 func parts(h *object.Header) ([]mem.Part, error) {

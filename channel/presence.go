@@ -6,9 +6,9 @@ import (
 	"io"
 
 	"github.com/shiplap-ipc/shiplap/internal/errs"
-	"github.com/shiplap-ipc/shiplap/internal/holders"
 	"github.com/shiplap-ipc/shiplap/internal/mem"
 	"github.com/shiplap-ipc/shiplap/internal/member"
+	"github.com/shiplap-ipc/shiplap/internal/shares"
 	"github.com/shiplap-ipc/shiplap/internal/wait"
 )
 
@@ -36,7 +36,7 @@ func (r *Raw) join(s side) error {
 		if e.Token == self || !r.members.Dead(e.Token) {
 			continue
 		}
-		if other := s.other(); e.Token%holders.Slots == self%holders.Slots && other.handles(r.table.DiedWith(e.Token)) > 0 {
+		if other := s.other(); e.Token%shares.Slots == self%shares.Slots && other.handles(r.table.DiedWith(e.Token)) > 0 {
 			r.lost(other).Store(r.opens(other).Load())
 		}
 		r.forget(e.Token, s)
@@ -83,7 +83,7 @@ func (r *Raw) forget(token uint32, s side) {
 
 // entry is the word of the table that belongs to a token.
 func (r *Raw) entry(token uint32) *mem.U64 {
-	return r.obj.Region.Span(spanTable).U64(int(token%holders.Slots) * entrySize)
+	return r.obj.Region.Span(spanTable).U64(int(token%shares.Slots) * entrySize)
 }
 
 // opens counts how often a side was opened.
@@ -145,7 +145,7 @@ func (r *Raw) seekPeer() (*peer, error) {
 }
 
 // peerAmong is the peer that one of the entries names, or why there is none. peerMu is held.
-func (r *Raw) peerAmong(opens uint32, entries []holders.Entry) (*peer, error) {
+func (r *Raw) peerAmong(opens uint32, entries []shares.Entry) (*peer, error) {
 	other := r.side.other()
 	died := r.lost(other).Load() == opens
 	for _, e := range entries {

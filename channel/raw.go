@@ -12,12 +12,12 @@ import (
 
 	"github.com/shiplap-ipc/shiplap"
 	"github.com/shiplap-ipc/shiplap/internal/errs"
-	"github.com/shiplap-ipc/shiplap/internal/holders"
 	"github.com/shiplap-ipc/shiplap/internal/mem"
 	"github.com/shiplap-ipc/shiplap/internal/member"
 	"github.com/shiplap-ipc/shiplap/internal/object"
 	"github.com/shiplap-ipc/shiplap/internal/row"
 	"github.com/shiplap-ipc/shiplap/internal/schema"
+	"github.com/shiplap-ipc/shiplap/internal/shares"
 	"github.com/shiplap-ipc/shiplap/internal/wait"
 )
 
@@ -28,7 +28,7 @@ type Raw struct {
 	side    side
 	in, out *row.Queue
 	members *member.Table
-	table   *holders.Table
+	table   *shares.Table
 
 	inside sync.RWMutex // read: calls; write: closing
 	closed bool         // guarded by inside
@@ -102,8 +102,8 @@ func open(s *object.Space, name string, opt Options, usual side, fits func(*obje
 	return r, nil
 }
 
-func holderTable(s *object.Space, m *mem.Region) *holders.Table {
-	return holders.New(m.Span(spanCtl), offUsed, m.Span(spanTable), entrySize, s.Table, s.Table.Slot())
+func holderTable(s *object.Space, m *mem.Region) *shares.Table {
+	return shares.New(m.Span(spanCtl), offUsed, m.Span(spanTable), entrySize, s.Table, s.Table.Slot())
 }
 
 func newRaw(o *object.Object, opt Options, s side) *Raw {

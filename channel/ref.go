@@ -7,8 +7,8 @@ import (
 	"strconv"
 
 	"github.com/shiplap-ipc/shiplap"
-	"github.com/shiplap-ipc/shiplap/internal/coder"
 	"github.com/shiplap-ipc/shiplap/internal/errs"
+	"github.com/shiplap-ipc/shiplap/internal/message"
 	"github.com/shiplap-ipc/shiplap/internal/object"
 	"github.com/shiplap-ipc/shiplap/internal/row"
 	"github.com/shiplap-ipc/shiplap/internal/wait"
@@ -51,7 +51,7 @@ func (f Ref[U]) Open(d *shiplap.Domain, opt *Options) (*Channel[U], error) {
 	}
 	o := opt.orDefault()
 	o.Side = f.Side
-	c, err := coder.New[U](o.Codec)
+	c, err := message.New[U](o.Codec)
 	if err != nil {
 		return fail(err)
 	}

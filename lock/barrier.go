@@ -7,9 +7,9 @@ import (
 	"github.com/shiplap-ipc/shiplap"
 	"github.com/shiplap-ipc/shiplap/internal/barrier"
 	"github.com/shiplap-ipc/shiplap/internal/errs"
-	"github.com/shiplap-ipc/shiplap/internal/holders"
 	"github.com/shiplap-ipc/shiplap/internal/mem"
 	"github.com/shiplap-ipc/shiplap/internal/object"
+	"github.com/shiplap-ipc/shiplap/internal/shares"
 )
 
 const (
@@ -34,7 +34,7 @@ type Barrier struct {
 }
 
 func barrierParts() []mem.Part {
-	return []mem.Part{{Len: ctlSize}, {Len: holders.Slots * barrier.Stride}}
+	return []mem.Part{{Len: ctlSize}, {Len: shares.Slots * barrier.Stride}}
 }
 
 func newBarrier(o *object.Object) (*Barrier, error) {

@@ -3,8 +3,8 @@
 package lock
 
 import (
+	"github.com/shiplap-ipc/shiplap/internal/mutex"
 	"github.com/shiplap-ipc/shiplap/internal/object"
-	"github.com/shiplap-ipc/shiplap/internal/robust"
 	"github.com/shiplap-ipc/shiplap/internal/wordlock"
 )
 
@@ -13,7 +13,7 @@ import (
 
 // MutexAmong makes a handle on a mutex.
 func MutexAmong(o *object.Object, owners wordlock.Owners) (*Mutex, error) {
-	m, err := robust.NewAmong(o, offMutex, owners)
+	m, err := mutex.NewAmong(o, offMutex, owners)
 	return &Mutex{base{obj: o}, m}, err
 }
 

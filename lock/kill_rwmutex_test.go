@@ -7,10 +7,10 @@ import (
 	"slices"
 
 	"github.com/shiplap-ipc/shiplap"
-	"github.com/shiplap-ipc/shiplap/internal/holders"
 	"github.com/shiplap-ipc/shiplap/internal/killtest"
 	"github.com/shiplap-ipc/shiplap/internal/object"
 	"github.com/shiplap-ipc/shiplap/internal/rwlock"
+	"github.com/shiplap-ipc/shiplap/internal/shares"
 )
 
 var rwKind = &kind{
@@ -47,7 +47,7 @@ func (w *world) readers() (n uint64) {
 
 // anyReads reports whether somebody reads who lives.
 func (w *world) anyReads() bool {
-	return slices.ContainsFunc(w.rw.l.Readers(), func(e holders.Entry) bool { return !w.rw.obj.Space.Table.Dead(e.Token) })
+	return slices.ContainsFunc(w.rw.l.Readers(), func(e shares.Entry) bool { return !w.rw.obj.Space.Table.Dead(e.Token) })
 }
 
 func (w *world) writes(err error) error {
@@ -136,10 +136,10 @@ func deadWriter(w *world) error {
 
 // deadReader leaves the entry of a dead reader.
 func deadReader(w *world) error {
-	const slot = deadToken & (holders.Slots - 1)
-	bits := w.rw.obj.Ctl.U64(holders.Readers.Bitmap + slot/64*8)
+	const slot = deadToken & (shares.Slots - 1)
+	bits := w.rw.obj.Ctl.U64(shares.Readers.Bitmap + slot/64*8)
 	bits.Store(bits.Load() | 1<<(slot%64))
-	w.rw.obj.Region.Span(1).U64(slot * holders.Readers.Stride).Store(deadToken | 1<<32)
+	w.rw.obj.Region.Span(1).U64(slot * shares.Readers.Stride).Store(deadToken | 1<<32)
 	return nil
 }
 

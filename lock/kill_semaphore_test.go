@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/shiplap-ipc/shiplap/internal/holders"
 	"github.com/shiplap-ipc/shiplap/internal/killtest"
+	"github.com/shiplap-ipc/shiplap/internal/shares"
 )
 
 const permits = 4
@@ -146,10 +146,10 @@ func checkSemaphore(t *killtest.Trial, w *world) error {
 
 // deadHolder leaves 2 permits with one who is dead.
 func deadHolder(w *world) error {
-	const slot = deadToken & (holders.Slots - 1)
-	bits := w.sem.obj.Ctl.U64(holders.Permits.Bitmap + slot/64*8)
+	const slot = deadToken & (shares.Slots - 1)
+	bits := w.sem.obj.Ctl.U64(shares.Permits.Bitmap + slot/64*8)
 	bits.Store(bits.Load() | 1<<(slot%64))
-	w.sem.obj.Region.Span(1).U64(slot * holders.Permits.Stride).Store(deadToken | 2<<32)
+	w.sem.obj.Region.Span(1).U64(slot * shares.Permits.Stride).Store(deadToken | 2<<32)
 	w.sem.available.Store(permits - 2)
 	return nil
 }

@@ -4,8 +4,8 @@ import (
 	"context"
 
 	"github.com/shiplap-ipc/shiplap"
+	"github.com/shiplap-ipc/shiplap/internal/mutex"
 	"github.com/shiplap-ipc/shiplap/internal/object"
-	"github.com/shiplap-ipc/shiplap/internal/robust"
 	"github.com/shiplap-ipc/shiplap/internal/wordlock"
 )
 
@@ -15,7 +15,7 @@ const offMutex = object.HeaderSize
 // concurrently.
 type Mutex struct {
 	base
-	m *robust.Mutex
+	m *mutex.Mutex
 }
 
 func mutexSpec(opt *Options) object.Spec {
@@ -23,7 +23,7 @@ func mutexSpec(opt *Options) object.Spec {
 }
 
 func newMutex(o *object.Object) (*Mutex, error) {
-	m, err := robust.New(o, offMutex)
+	m, err := mutex.New(o, offMutex)
 	return &Mutex{base{obj: o}, m}, err
 }
 

@@ -8,10 +8,10 @@ import (
 
 	"github.com/shiplap-ipc/shiplap"
 	"github.com/shiplap-ipc/shiplap/internal/errs"
-	"github.com/shiplap-ipc/shiplap/internal/holders"
 	"github.com/shiplap-ipc/shiplap/internal/mem"
 	"github.com/shiplap-ipc/shiplap/internal/object"
 	"github.com/shiplap-ipc/shiplap/internal/rwlock"
+	"github.com/shiplap-ipc/shiplap/internal/shares"
 )
 
 const (
@@ -29,7 +29,7 @@ type RWMutex struct {
 	held    object.Hold  // for writing, through this handle
 }
 
-func rwmutexParts() []mem.Part { return []mem.Part{{Len: ctlSize}, {Len: holders.Readers.Size()}} }
+func rwmutexParts() []mem.Part { return []mem.Part{{Len: ctlSize}, {Len: shares.Readers.Size()}} }
 
 func rwmutexSpec(opt *Options) object.Spec {
 	return opt.fill(object.Spec{
@@ -41,7 +41,7 @@ func rwmutexSpec(opt *Options) object.Spec {
 
 func newRWMutex(o *object.Object) (*RWMutex, error) {
 	return &RWMutex{base: base{obj: o}, l: rwlock.New(rwlock.Config{
-		Ctl: o.Ctl, Base: object.HeaderSize, Table: o.Region.Span(1), Stride: holders.Readers.Stride,
+		Ctl: o.Ctl, Base: object.HeaderSize, Table: o.Region.Span(1), Stride: shares.Readers.Stride,
 		Owners: o.Space.Table, Slot: o.Space.Table.Slot(), Sess: &o.Sess,
 	})}, nil
 }
@@ -211,7 +211,7 @@ type Holder struct {
 	Number uint32 `json:"number"` // of holds, of permits, of waiting goroutines
 }
 
-func holdersOf(o *object.Object, entries []holders.Entry) []Holder {
+func holdersOf(o *object.Object, entries []shares.Entry) []Holder {
 	all := []Holder{}
 	for _, e := range entries {
 		all = append(all, Holder{pid(o, e.Token), e.Number})

@@ -9,9 +9,9 @@ import (
 
 	"github.com/shiplap-ipc/shiplap"
 	"github.com/shiplap-ipc/shiplap/internal/errs"
-	"github.com/shiplap-ipc/shiplap/internal/holders"
 	"github.com/shiplap-ipc/shiplap/internal/mem"
 	"github.com/shiplap-ipc/shiplap/internal/object"
+	"github.com/shiplap-ipc/shiplap/internal/shares"
 	"github.com/shiplap-ipc/shiplap/internal/wait"
 	"github.com/shiplap-ipc/shiplap/internal/wordlock"
 )
@@ -49,12 +49,12 @@ type Semaphore struct {
 	queue     *wordlock.Lock
 	released  wait.Event
 	available *mem.U32
-	table     *holders.Table
+	table     *shares.Table
 
 	mine atomic.Uint32 // permits held through this handle; each of them has a share of the gate
 }
 
-func semaphoreParts() []mem.Part { return []mem.Part{{Len: ctlSize}, {Len: holders.Permits.Size()}} }
+func semaphoreParts() []mem.Part { return []mem.Part{{Len: ctlSize}, {Len: shares.Permits.Size()}} }
 
 func newSemaphore(o *object.Object) (*Semaphore, error) {
 	return semaphoreAmong(o, o.Space.Table, o.Space.Table.Slot())
@@ -72,7 +72,7 @@ func semaphoreAmong(o *object.Object, owners wordlock.Owners, slot int) (*Semaph
 		queue:     wordlock.New(o.Ctl, offQueue, owners, &o.Sess),
 		released:  wait.NewEvent(o.Ctl.U32(offReleased)),
 		available: o.Ctl.U32(offAvailable),
-		table:     holders.New(o.Ctl, holders.Permits.Bitmap, o.Region.Span(1), holders.Permits.Stride, owners, slot),
+		table:     shares.New(o.Ctl, shares.Permits.Bitmap, o.Region.Span(1), shares.Permits.Stride, owners, slot),
 	}, nil
 }
 
@@ -217,7 +217,7 @@ func (s *Semaphore) Acquire(ctx context.Context, n int) error {
 			return false, err
 		}
 		defer s.queue.Unlock()
-		err := s.table.Wait(ctx, &s.obj.Sess, s.released, func(*holders.Table) (bool, error) { return s.take(ctx, uint32(n)) })
+		err := s.table.Wait(ctx, &s.obj.Sess, s.released, func(*shares.Table) (bool, error) { return s.take(ctx, uint32(n)) })
 		return err == nil, err
 	})
 }

@@ -16,6 +16,7 @@ func TestEveryOperationHasAScenario(t *testing.T) {
 	killtest.CheckCovered(t, ".", map[string]string{
 		"queue.*.Stats": looks, "queue.*.String": looks, "queue.UndecodableDelivery.Error": looks, "queue.UndecodableDelivery.Unwrap": looks, "queue.Stats.String": looks,
 		"queue.Raw.Name": looks, "queue.Raw.Type": looks, "queue.Raw.Ack": looks, "queue.Raw.MaxMessage": looks,
+		"queue.Raw.MaxDeliveries": looks, "queue.Raw.DeadLetters": looks,
 		"queue.*.All": loops, "queue.*.Deliveries": loops,
 		"queue.Queue.*": typed, "queue.Producer.*": typed, "queue.Consumer.*": typed,
 		"queue.*.GetInto": into, "queue.*.Raw": looks,

@@ -5,21 +5,21 @@ import (
 	"fmt"
 	"iter"
 
-	"github.com/shiplap-ipc/shiplap/internal/coder"
 	"github.com/shiplap-ipc/shiplap/internal/mem"
+	"github.com/shiplap-ipc/shiplap/internal/message"
 )
 
 // Producer holds the producing side: see RawProducer.
 type Producer[T any] struct {
 	*exclusiveProducer
-	c   coder.Coder[T]
+	c   message.Coder[T]
 	buf []byte
 }
 
 // Consumer holds the consuming side: see RawConsumer.
 type Consumer[T any] struct {
 	*exclusiveConsumer
-	c   coder.Coder[T]
+	c   message.Coder[T]
 	buf []byte
 }
 

@@ -64,6 +64,10 @@ var ackScenes = []*ackScene{
 	})},
 	{name: "ack/Get", fill: 4, acks: 1, op: get, recover: receiveAndAck},
 	{name: "ack/GetMany", shift: 16, fill: 6, acks: 3, op: getMany},
+	{name: "ack/Browse", covers: []string{"queue.Raw.Browse"}, fill: 4, op: now(func(v *victim) error {
+		_, err := v.q.Browse(bg, 10)
+		return v.report(err)
+	}), recover: receiveAndAck},
 }
 
 // delivered is an operation of one who has received a message.

@@ -78,6 +78,7 @@ var interruptions = map[string]interruption{
 	"ack/Close with a message in hands": {deaf: true, grabs: []killtest.Grab{ofSide(taking)}},
 	"ack/Get":                           getWaits,
 	"ack/GetMany":                       manyGets,
+	"ack/Browse":                        {grabs: []killtest.Grab{ofSide(taking)}},
 
 	"dead/Receive, a message is worn": {grabs: []killtest.Grab{ofDeadLetters}, parts: true},
 	"dead/Nack, the last delivery":    {deaf: true, grabs: []killtest.Grab{ofDeadLetters}, parts: true},

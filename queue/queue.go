@@ -9,8 +9,8 @@ import (
 	"sync"
 
 	"github.com/shiplap-ipc/shiplap"
-	"github.com/shiplap-ipc/shiplap/internal/coder"
 	"github.com/shiplap-ipc/shiplap/internal/mem"
+	"github.com/shiplap-ipc/shiplap/internal/message"
 	"github.com/shiplap-ipc/shiplap/internal/object"
 	"github.com/shiplap-ipc/shiplap/internal/schema"
 )
@@ -20,12 +20,12 @@ var bytesType = reflect.TypeFor[[]byte]()
 // Queue is an open queue of elements of type T. All methods may be called concurrently.
 type Queue[T any] struct {
 	raw         *Raw
-	c           coder.Coder[T]
+	c           message.Coder[T]
 	bufs        sync.Pool // of *[]byte
 	undecodable func(*UndecodableDelivery)
 }
 
-func typed[T any](raw *Raw, c coder.Coder[T], opt *Options) *Queue[T] {
+func typed[T any](raw *Raw, c message.Coder[T], opt *Options) *Queue[T] {
 	q := &Queue[T]{raw: raw, c: c}
 	if opt != nil {
 		q.undecodable = opt.Undecodable
@@ -33,12 +33,12 @@ func typed[T any](raw *Raw, c coder.Coder[T], opt *Options) *Queue[T] {
 	return q
 }
 
-func coderOf[T any](opt *Options) (coder.Coder[T], error) {
+func coderOf[T any](opt *Options) (message.Coder[T], error) {
 	codec := schema.Auto
 	if opt != nil {
 		codec = opt.Codec
 	}
-	return coder.New[T](codec)
+	return message.New[T](codec)
 }
 
 // Create makes a queue; shiplap.ErrExist when the name is taken.

@@ -5,13 +5,13 @@ import (
 	"errors"
 	"log/slog"
 
-	"github.com/shiplap-ipc/shiplap/internal/coder"
 	"github.com/shiplap-ipc/shiplap/internal/errs"
+	"github.com/shiplap-ipc/shiplap/internal/message"
 )
 
 // UndecodableError is about a message that is no T: shiplap.ErrIncompatible if it is well-formed, else
 // shiplap.ErrCorrupt. Body is a copy of it. The messages behind it can be received.
-type UndecodableError = coder.UndecodableError
+type UndecodableError = message.UndecodableError
 
 // UndecodableDelivery is an UndecodableError of a queue with Ack. The message is in this process's hands: Body can
 // be looked at, Nack gives it to the next consumer, Ack takes it away for good. Until then, or until this handle is closed or its
@@ -50,7 +50,7 @@ func isUndecodable(err error) bool {
 }
 
 // collect is the function of a GetMany that decodes.
-func collect[T any](c *coder.Coder[T], name string, vs *[]T) func([]byte) error {
+func collect[T any](c *message.Coder[T], name string, vs *[]T) func([]byte) error {
 	return func(b []byte) error {
 		var v T
 		if err := c.DecodeFrom("queue", name, c.Own(b), &v); err != nil {

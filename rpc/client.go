@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"github.com/shiplap-ipc/shiplap"
-	"github.com/shiplap-ipc/shiplap/internal/coder"
 	"github.com/shiplap-ipc/shiplap/internal/errs"
+	"github.com/shiplap-ipc/shiplap/internal/message"
 	"github.com/shiplap-ipc/shiplap/internal/schema"
 	"github.com/shiplap-ipc/shiplap/pipe"
 )
@@ -108,8 +108,8 @@ type bindKey struct {
 // binding is a method as this client calls it.
 type binding[Req, Resp any] struct {
 	number uint32
-	in     coder.Coder[Req]
-	out    coder.Coder[Resp]
+	in     message.Coder[Req]
+	out    message.Coder[Resp]
 }
 
 // Call calls a method of the service and waits for its reply. The first call of a method compares the types with those it
@@ -155,10 +155,10 @@ func bindTyped[Req, Resp any](ctx context.Context, c *Client, method string) (*b
 	}
 	var b binding[Req, Resp]
 	var err error
-	if b.in, err = coder.New[Req](c.opt.Codec); err != nil {
+	if b.in, err = message.New[Req](c.opt.Codec); err != nil {
 		return nil, fmt.Errorf("request: %w", err)
 	}
-	if b.out, err = coder.New[Resp](c.opt.Codec); err != nil {
+	if b.out, err = message.New[Resp](c.opt.Codec); err != nil {
 		return nil, fmt.Errorf("response: %w", err)
 	}
 	if b.number, err = c.bind(ctx, k, b.in.Desc.Text, b.out.Desc.Text); err != nil {

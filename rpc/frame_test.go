@@ -92,7 +92,7 @@ func seed(frames ...[]byte) (b []byte) {
 	return b
 }
 
-func message(f frame, payload []byte) []byte {
+func messageOf(f frame, payload []byte) []byte {
 	more := f.more
 	b := append(startFrame(nil), payload...)
 	putHeader(b, &f)
@@ -104,14 +104,14 @@ func message(f frame, payload []byte) []byte {
 
 // FuzzServer: whatever a client sends, the service answers or ends the connection, and lives.
 func FuzzServer(f *testing.F) {
-	binding := message(frame{kind: kindBind, id: 1}, encode(nil, bindRequest{version, "x", "", "", modeJSON})[headerSize:])
-	f.Add(seed(binding, message(frame{kind: kindCall, id: 2}, []byte("[1,2]"))))
-	f.Add(seed(binding, message(frame{kind: kindCall, id: 2, more: true}, []byte("[1,2")), message(frame{kind: kindCancel, id: 2}, nil)))
-	f.Add(seed(binding, message(frame{kind: kindCall, id: 2, more: true}, []byte("[1,2")), message(frame{kind: kindCall, id: 2}, []byte("]"))))
-	f.Add(seed(binding, message(frame{kind: kindCall, id: 2, arg: 1 << 63}, []byte("1")), message(frame{kind: kindCancel, id: 2}, nil)))
-	f.Add(seed(message(frame{kind: kindCall, id: 2, method: 1 << 31}, nil)))
-	f.Add(seed(message(frame{kind: kindBind, id: 1}, []byte{0xff})))
-	f.Add(seed(message(frame{kind: kindBye}, nil), nil))
+	binding := messageOf(frame{kind: kindBind, id: 1}, encode(nil, bindRequest{version, "x", "", "", modeJSON})[headerSize:])
+	f.Add(seed(binding, messageOf(frame{kind: kindCall, id: 2}, []byte("[1,2]"))))
+	f.Add(seed(binding, messageOf(frame{kind: kindCall, id: 2, more: true}, []byte("[1,2")), messageOf(frame{kind: kindCancel, id: 2}, nil)))
+	f.Add(seed(binding, messageOf(frame{kind: kindCall, id: 2, more: true}, []byte("[1,2")), messageOf(frame{kind: kindCall, id: 2}, []byte("]"))))
+	f.Add(seed(binding, messageOf(frame{kind: kindCall, id: 2, arg: 1 << 63}, []byte("1")), messageOf(frame{kind: kindCancel, id: 2}, nil)))
+	f.Add(seed(messageOf(frame{kind: kindCall, id: 2, method: 1 << 31}, nil)))
+	f.Add(seed(messageOf(frame{kind: kindBind, id: 1}, []byte{0xff})))
+	f.Add(seed(messageOf(frame{kind: kindBye}, nil), nil))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		a, b := pairOfEnds(t)
 		s := &Server{name: "s", opt: (&Options{MaxMessage: 1000}).filled(), ctx: context.Background(), done: make(chan struct{}),
@@ -149,11 +149,11 @@ func FuzzServer(f *testing.F) {
 // FuzzClient: whatever a service answers, calls end.
 func FuzzClient(f *testing.F) {
 	id := uint64(2) << 32
-	f.Add(seed(message(frame{kind: kindBound, id: id}, encode(nil, bindReply{})[headerSize:]), message(frame{kind: kindResult, id: id + 1<<32}, []byte("xyz"))))
-	f.Add(seed(message(frame{kind: kindFail, id: id}, encode(nil, &Error{Code: "busy", Message: "no"})[headerSize:])))
-	f.Add(seed(message(frame{kind: kindBound, id: id, more: true}, nil), message(frame{kind: kindFail, id: id}, nil), message(frame{kind: kindBye}, nil)))
-	f.Add(seed(message(frame{kind: kindResult, id: id + 7}, nil)))
-	f.Add(seed(message(frame{kind: kindCall, id: id}, nil), nil))
+	f.Add(seed(messageOf(frame{kind: kindBound, id: id}, encode(nil, bindReply{})[headerSize:]), messageOf(frame{kind: kindResult, id: id + 1<<32}, []byte("xyz"))))
+	f.Add(seed(messageOf(frame{kind: kindFail, id: id}, encode(nil, &Error{Code: "busy", Message: "no"})[headerSize:])))
+	f.Add(seed(messageOf(frame{kind: kindBound, id: id, more: true}, nil), messageOf(frame{kind: kindFail, id: id}, nil), messageOf(frame{kind: kindBye}, nil)))
+	f.Add(seed(messageOf(frame{kind: kindResult, id: id + 7}, nil)))
+	f.Add(seed(messageOf(frame{kind: kindCall, id: id}, nil), nil))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		a, b := pairOfEnds(t)
 		c := &Client{name: "s", opt: (&Options{MaxMessage: 1000}).filled(), sending: make(chan struct{}, 1), bound: map[bindKey]any{}, end: a, piece: pieces(a)}

@@ -35,7 +35,7 @@ func frames(t *testing.T, opt *Options) *pipe.End {
 			t.Error(err)
 		}
 	})
-	must(t, e, message(frame{kind: kindBind, id: 1},
+	must(t, e, messageOf(frame{kind: kindBind, id: 1},
 		encode(nil, bindRequest{version, "x", "", "", modeRaw})[headerSize:]))
 	if f := answer(t, e); f.kind != kindBound {
 		t.Fatalf("a bind was answered by kind %d", f.kind)
@@ -70,13 +70,13 @@ func answer(t *testing.T, e *pipe.End) frame {
 // A client makes the pipe, of any size: that a request comes in one piece does not make it shorter.
 func TestLongRequestInOnePiece(t *testing.T) {
 	e := frames(t, &Options{MaxMessage: 1000})
-	must(t, e, message(frame{kind: kindCall, id: 2}, make([]byte, 1001)))
+	must(t, e, messageOf(frame{kind: kindCall, id: 2}, make([]byte, 1001)))
 	f := answer(t, e)
 	why := &Error{}
 	if f.kind != kindFail || decode(f.payload, why) != nil || !errors.Is(why, errs.ErrTooLarge) {
 		t.Errorf("a request of 1001 bytes, where 1000 go, was answered by kind %d, %v", f.kind, why)
 	}
-	must(t, e, message(frame{kind: kindCall, id: 3}, make([]byte, 1000)))
+	must(t, e, messageOf(frame{kind: kindCall, id: 3}, make([]byte, 1000)))
 	if f := answer(t, e); f.kind != kindResult {
 		t.Errorf("a request of 1000 bytes was answered by kind %d", f.kind)
 	}
@@ -90,7 +90,7 @@ func TestBeginningsOnly(t *testing.T) {
 	defer cancel()
 	var err error
 	for n := uint64(0); n < 4*mostParts && err == nil; n++ {
-		err = e.Send(ctx, message(frame{kind: kindCall, id: n + 2, more: true}, nil))
+		err = e.Send(ctx, messageOf(frame{kind: kindCall, id: n + 2, more: true}, nil))
 	}
 	if !errors.Is(err, errs.ErrPeerGone) {
 		t.Errorf("after %d beginnings: %v; %v is wanted", 4*mostParts, err, errs.ErrPeerGone)
@@ -100,7 +100,7 @@ func TestBeginningsOnly(t *testing.T) {
 // A frame that is longer than any that the service takes ends the connection before it is copied.
 func TestFrameTooLong(t *testing.T) {
 	e := frames(t, &Options{MaxMessage: 1000})
-	must(t, e, message(frame{kind: kindCall, id: 2}, make([]byte, mostPiece+1)))
+	must(t, e, messageOf(frame{kind: kindCall, id: 2}, make([]byte, mostPiece+1)))
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	if b, err := e.Recv(ctx, nil); err != io.EOF {
@@ -120,7 +120,7 @@ func TestLongReplyInOnePiece(t *testing.T) {
 				return
 			}
 			f, _ := parseFrame(msg)
-			_ = b.Send(context.Background(), message(frame{kind: kindResult, id: f.id}, make([]byte, n)))
+			_ = b.Send(context.Background(), messageOf(frame{kind: kindResult, id: f.id}, make([]byte, n)))
 		}
 	}()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)

@@ -8,8 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/shiplap-ipc/shiplap/internal/coder"
 	"github.com/shiplap-ipc/shiplap/internal/errs"
+	"github.com/shiplap-ipc/shiplap/internal/message"
 	"github.com/shiplap-ipc/shiplap/internal/schema"
 )
 
@@ -67,11 +67,11 @@ func Handle[Req, Resp any](s *Server, name string, f func(ctx context.Context, r
 }
 
 func handle[Req, Resp any](s *Server, name string, f func(ctx context.Context, req Req) (Resp, error)) error {
-	in, err := coder.New[Req](s.opt.Codec)
+	in, err := message.New[Req](s.opt.Codec)
 	if err != nil {
 		return fmt.Errorf("request: %w", err)
 	}
-	out, err := coder.New[Resp](s.opt.Codec)
+	out, err := message.New[Resp](s.opt.Codec)
 	if err != nil {
 		return fmt.Errorf("response: %w", err)
 	}

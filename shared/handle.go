@@ -7,8 +7,8 @@ import (
 
 	"github.com/shiplap-ipc/shiplap/internal/errs"
 	"github.com/shiplap-ipc/shiplap/internal/mem"
+	"github.com/shiplap-ipc/shiplap/internal/mutex"
 	"github.com/shiplap-ipc/shiplap/internal/object"
-	"github.com/shiplap-ipc/shiplap/internal/robust"
 	"github.com/shiplap-ipc/shiplap/internal/schema"
 	"github.com/shiplap-ipc/shiplap/internal/wait"
 	"github.com/shiplap-ipc/shiplap/internal/wordlock"
@@ -28,7 +28,7 @@ type handle struct {
 	desc    schema.Descriptor
 	layout  *schema.Layout
 	check   func([]byte) error // of elements, nil when any bytes will do
-	user    *robust.Mutex      // nil: made without
+	user    *mutex.Mutex       // nil: made without
 	writer  *wordlock.Lock
 	word    *mem.U64
 	changed wait.Event
@@ -56,7 +56,7 @@ func newHandle(o *object.Object, locked bool) (*handle, error) {
 	h.spin.SetMode(o.Space.Mode)
 	var err error
 	if h.desc, h.layout, err = fixed(o.Header); err == nil && locked {
-		h.user, err = robust.New(o, offLock)
+		h.user, err = mutex.New(o, offLock)
 	}
 	if err != nil {
 		o.Close()

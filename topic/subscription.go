@@ -7,9 +7,9 @@ import (
 	"log/slog"
 	"runtime/debug"
 
-	"github.com/shiplap-ipc/shiplap/internal/coder"
 	"github.com/shiplap-ipc/shiplap/internal/errs"
 	"github.com/shiplap-ipc/shiplap/internal/mem"
+	"github.com/shiplap-ipc/shiplap/internal/message"
 	"github.com/shiplap-ipc/shiplap/internal/object"
 	"github.com/shiplap-ipc/shiplap/internal/row"
 )
@@ -152,7 +152,7 @@ func onMessage[T any](name string, msgs iter.Seq2[T, error], f func(T)) error {
 }
 
 func undecodable(err error) bool {
-	var e *coder.UndecodableError
+	var e *message.UndecodableError
 	return errors.As(err, &e)
 }
 
@@ -204,7 +204,7 @@ func (s *Subscription[T]) Lag() (messages, bytes uint64, err error) { return s.r
 
 // UndecodableError is about a message that is no T: shiplap.ErrIncompatible if it is well-formed, else shiplap.ErrCorrupt. Body
 // is a copy of it. The messages behind it can be received.
-type UndecodableError = coder.UndecodableError
+type UndecodableError = message.UndecodableError
 
 // Receive waits for the next message: see RawSubscription.Receive. Of one that cannot be decoded the error is an *UndecodableError.
 func (s *Subscription[T]) Receive(ctx context.Context) (v T, err error) {

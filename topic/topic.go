@@ -6,24 +6,24 @@ import (
 	"sync"
 
 	"github.com/shiplap-ipc/shiplap"
-	"github.com/shiplap-ipc/shiplap/internal/coder"
 	"github.com/shiplap-ipc/shiplap/internal/mem"
+	"github.com/shiplap-ipc/shiplap/internal/message"
 	"github.com/shiplap-ipc/shiplap/internal/object"
 )
 
 // Topic is an open topic of messages of type T. All methods may be called concurrently.
 type Topic[T any] struct {
 	raw  *Raw
-	c    coder.Coder[T]
+	c    message.Coder[T]
 	bufs sync.Pool // of *[]byte
 }
 
-func coderOf[T any](opt *Options) (coder.Coder[T], error) {
+func coderOf[T any](opt *Options) (message.Coder[T], error) {
 	codec := Auto
 	if opt != nil {
 		codec = opt.Codec
 	}
-	return coder.New[T](codec)
+	return message.New[T](codec)
 }
 
 // Create makes a topic; shiplap.ErrExist when the name is taken.

@@ -15,8 +15,8 @@ import (
 	"fmt"
 
 	"github.com/shiplap-ipc/shiplap/internal/errs"
-	"github.com/shiplap-ipc/shiplap/internal/holders"
 	"github.com/shiplap-ipc/shiplap/internal/mem"
+	"github.com/shiplap-ipc/shiplap/internal/shares"
 	"github.com/shiplap-ipc/shiplap/internal/wait"
 	"github.com/shiplap-ipc/shiplap/internal/wordlock"
 )
@@ -27,7 +27,7 @@ const (
 	Round      = wordlock.Size // u64: waiting 0–30, broken bit 31, round 32–63
 	Opened     = Round + 64    // event: the word changed
 	Bitmap     = Round + 128   // of the table of those who wait
-	resets     = Bitmap + holders.BitmapSize
+	resets     = Bitmap + shares.BitmapSize
 	lastResets = 8 // u32 each: 1 + the round that a reset ended, the newest first
 	Size       = resets + 4*lastResets
 )
@@ -66,7 +66,7 @@ type Barrier struct {
 	resets  *wordlock.Lock
 	round   *mem.U64
 	opened  wait.Event
-	table   *holders.Table
+	table   *shares.Table
 	sess    *wait.Session
 	gone    func() error
 }
@@ -78,7 +78,7 @@ func New(c Config) *Barrier {
 		resets: wordlock.New(c.Ctl, c.Base+ResetLock, c.Owners, c.Sess),
 		round:  c.Ctl.U64(c.Base + Round),
 		opened: wait.NewEvent(c.Ctl.U32(c.Base + Opened)),
-		table:  holders.New(c.Ctl, c.Base+Bitmap, c.Table, Stride, c.Owners, c.Slot),
+		table:  shares.New(c.Ctl, c.Base+Bitmap, c.Table, Stride, c.Owners, c.Slot),
 		sess:   c.Sess, gone: c.Gone,
 	}
 }
@@ -88,7 +88,7 @@ func roundOf(v uint64) uint16 { return uint16(v >> 32) }
 
 // dead reports whether somebody in the round of v is dead. What the dead left in earlier rounds goes, before
 // the count of rounds in the table comes round to it.
-func dead(t *holders.Table, v uint64) bool {
+func dead(t *shares.Table, v uint64) bool {
 	return t.AnyDead(
 		func(n uint32) bool { return uint16(n) == roundOf(v) && n>>16 != 0 },
 		func(n uint32) bool { return int16(uint16(n)-roundOf(v)) < 0 })
@@ -140,7 +140,7 @@ func (b *Barrier) Wait(ctx context.Context) (number int, err error) {
 	}
 	defer b.leave(v)
 	looks := 0
-	err = b.table.Wait(ctx, b.sess, b.opened, func(t *holders.Table) (bool, error) {
+	err = b.table.Wait(ctx, b.sess, b.opened, func(t *shares.Table) (bool, error) {
 		now := b.round.Load()
 		if now>>32 != v>>32 || now&brokenBit != 0 {
 			return true, nil
@@ -261,7 +261,7 @@ type State struct {
 	Round   uint32
 	Waiting int
 	Broken  bool
-	Holders []holders.Entry // processes that wait in this round; the numbers are goroutines
+	Holders []shares.Entry // processes that wait in this round; the numbers are goroutines
 }
 
 // State looks at the barrier, without locking.
@@ -270,7 +270,7 @@ func (b *Barrier) State() State {
 	s := State{Round: uint32(v >> 32), Waiting: int(uint32(v) &^ brokenBit), Broken: v&brokenBit != 0}
 	for _, e := range b.table.All() {
 		if n := e.Number >> 16; n != 0 && uint16(e.Number) == roundOf(v) {
-			s.Holders = append(s.Holders, holders.Entry{Token: e.Token, Number: n})
+			s.Holders = append(s.Holders, shares.Entry{Token: e.Token, Number: n})
 		}
 	}
 	return s

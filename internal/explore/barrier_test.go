@@ -8,8 +8,8 @@ import (
 	"testing"
 
 	"github.com/shiplap-ipc/shiplap/internal/barrier"
-	"github.com/shiplap-ipc/shiplap/internal/holders"
 	"github.com/shiplap-ipc/shiplap/internal/mem"
+	"github.com/shiplap-ipc/shiplap/internal/shares"
 	"github.com/shiplap-ipc/shiplap/internal/wait"
 )
 
@@ -31,9 +31,9 @@ func newBarrier(p *Proc, r *mem.Region, parties int) *barrier.Barrier {
 // on, or none; who goes on knows that all came, and that nobody died who had not been let go.
 func meeting(n int, impatient bool) func() *System {
 	return func() *System {
-		r := mem.NewHeap(mem.Part{Len: barrierSize}, mem.Part{Len: holders.Slots * 8})
+		r := mem.NewHeap(mem.Part{Len: barrierSize}, mem.Part{Len: shares.Slots * 8})
 		s := r.Span(0)
-		sys := &System{Memory: []*mem.Span{s, r.Span(1)}, Quiet: [][2]int{{barrier.Bitmap + 8, barrier.Bitmap + holders.BitmapSize}}}
+		sys := &System{Memory: []*mem.Span{s, r.Span(1)}, Quiet: [][2]int{{barrier.Bitmap + 8, barrier.Bitmap + shares.BitmapSize}}}
 		results := make([]error, n)
 		ended := make([]bool, n)
 		for i := range n {
@@ -117,7 +117,7 @@ func TestBarrierNotices(t *testing.T) {
 // One that was counted and died is found by the last one to come.
 func TestBarrierAfterDeath(t *testing.T) {
 	explored(t, Options{Deaths: 1, Mortal: 1}, func() *System {
-		r := mem.NewHeap(mem.Part{Len: barrierSize}, mem.Part{Len: holders.Slots * 8})
+		r := mem.NewHeap(mem.Part{Len: barrierSize}, mem.Part{Len: shares.Slots * 8})
 		return &System{Memory: []*mem.Span{r.Span(0), r.Span(1)}, Procs: []func(*Proc){
 			func(p *Proc) { _, _ = newBarrier(p, r, 2).Wait(context.Background()) },
 			func(p *Proc) {

@@ -32,7 +32,7 @@ const (
 	lockGo    = "internal/wordlock/lock.go"
 	waitingGo = "internal/wordlock/waiting.go"
 	untilGo   = "internal/wait/until.go"
-	holdersGo = "internal/holders/holders.go"
+	sharesGo  = "internal/shares/shares.go"
 	rwlockGo  = "internal/rwlock/rwlock.go"
 	barrierGo = "internal/barrier/barrier.go"
 	putGo     = "internal/row/producer.go"
@@ -40,7 +40,7 @@ const (
 	waitGo    = "internal/row/wait.go"
 	leaseGo   = "internal/row/leasewait.go"
 	roomGo    = "internal/row/room.go"
-	robustGo  = "internal/robust/mutex.go"
+	mutexGo   = "internal/mutex/mutex.go"
 	gateGo    = "internal/object/gate.go"
 	removeGo  = "internal/object/remove.go"
 	recordGo  = "internal/wordlock/record.go"
@@ -69,7 +69,7 @@ var mutants = []mutant{
 		"		b.enter(v)\n		next := v + 1", "		defer b.enter(v)\n		next := v + 1"}}},
 	{"a barrier asks late who is dead", "TestBarrierNotices", forEver, []edit{{barrierGo,
 		"(looks > 4 || wait.Crowded())", "looks > 4"}}},
-	{"a wait for readers does not name those that its look has met", "TestRWLockNotices", forEver, []edit{{holdersGo,
+	{"a wait for readers does not name those that its look has met", "TestRWLockNotices", forEver, []edit{{sharesGo,
 		"if w.view.met = nil; told {", "if w.view.met = nil; false {"}}},
 	{"the lock is taken without keeping sleepers in mind", "TestLock$", forEver, []edit{{waitingGo,
 		"!l.word.CAS(0, l.me|waitersBit)", "!l.word.CAS(0, l.me)"}}},
@@ -97,12 +97,12 @@ var mutants = []mutant{
 	{"a delivery of a dead holder is handed out by a store", "TestRingAckedThenDead", "came again", []edit{{ackGo,
 		"	if !q.word(pos+wordSize).CAS(st, leasedState(q.Owners.Self(), count)) {",
 		"	q.word(pos + wordSize).StoreRelease(leasedState(q.Owners.Self(), count))\n	if false {"}}},
-	{"a light Lock does not look again whether the handle is closed", "TestMutexClose", "conflict", []edit{{robustGo,
+	{"a light Lock does not look again whether the handle is closed", "TestMutexClose", "conflict", []edit{{mutexGo,
 		"if m.damaged.Load()|m.bars.Load() == 0 {", "if m.damaged.Load() == 0 {"}}},
-	{"a handle that is closed does not look whether the lock is held", "TestMutexClose", "conflict", []edit{{robustGo,
+	{"a handle that is closed does not look whether the lock is held", "TestMutexClose", "conflict", []edit{{mutexGo,
 		"!mine && m.share.End()", "(!mine || true) && m.share.End()"}}},
-	{"the last Unlock of a closed handle does not give its share back", "TestMutexClose", "not left", []edit{{robustGo,
-		"	if m.closed() {\n		m.free()\n	}\n", ""}, {robustGo, "later(d, func() {", "_ = (func() {"}}},
+	{"the last Unlock of a closed handle does not give its share back", "TestMutexClose", "not left", []edit{{mutexGo,
+		"	if m.closed() {\n		m.free()\n	}\n", ""}, {mutexGo, "later(d, func() {", "_ = (func() {"}}},
 	{"a removal that was begun is not done again", "TestRemoval/an_old", "another one of its name", []edit{{removeGo,
 		"	err := Guarded(func() error {\n		span.U32(offState).Or(Removed)",
 		"	if span.U32(offState).Load()&Removed != 0 {\n		return nil\n	}\n	err := Guarded(func() error {\n		span.U32(offState).Or(Removed)"}}},

@@ -11,8 +11,8 @@ import (
 
 	"github.com/shiplap-ipc/shiplap/internal/errs"
 	"github.com/shiplap-ipc/shiplap/internal/mem"
+	"github.com/shiplap-ipc/shiplap/internal/mutex"
 	"github.com/shiplap-ipc/shiplap/internal/object"
-	"github.com/shiplap-ipc/shiplap/internal/robust"
 	"github.com/shiplap-ipc/shiplap/internal/wait"
 	"github.com/shiplap-ipc/shiplap/internal/wordlock"
 )
@@ -67,10 +67,10 @@ func closing(size int64, goroutines int, rival bool) func() *System {
 			}
 			return check()
 		}
-		m, err := robust.NewAmong(o, mutexAt, ours{})
+		m, err := mutex.NewAmong(o, mutexAt, ours{})
 		must(err)
 		var timers []func()
-		robust.Later = func(_ time.Duration, f func()) { timers = append(timers, f) }
+		mutex.Later = func(_ time.Duration, f func()) { timers = append(timers, f) }
 		sys := &System{Memory: []*mem.Span{s}, Private: []any{&o.Gate, m}, Clock: lockClock(mutexAt), Bounded: []int{lineOf(mutexAt)}}
 		for range goroutines {
 			sys.Process = append(sys.Process, 0)

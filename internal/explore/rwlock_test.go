@@ -7,9 +7,9 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/shiplap-ipc/shiplap/internal/holders"
 	"github.com/shiplap-ipc/shiplap/internal/mem"
 	"github.com/shiplap-ipc/shiplap/internal/rwlock"
+	"github.com/shiplap-ipc/shiplap/internal/shares"
 	"github.com/shiplap-ipc/shiplap/internal/wait"
 	"github.com/shiplap-ipc/shiplap/internal/wordlock"
 )
@@ -29,10 +29,10 @@ func newRW(p *Proc, r *mem.Region) *rwlock.Lock {
 // after a writer that died inside finds the damage noted; whoever lives gets his turn.
 func readersAndWriters(writes ...bool) func() *System {
 	return func() *System {
-		r := mem.NewHeap(mem.Part{Len: rwSize}, mem.Part{Len: holders.Slots * 8})
+		r := mem.NewHeap(mem.Part{Len: rwSize}, mem.Part{Len: shares.Slots * 8})
 		s := r.Span(0)
 		inside := func(i int) *mem.U32 { return s.U32(rwInside + 4*i) }
-		sys := &System{Memory: []*mem.Span{s, r.Span(1)}, Clock: lockClock(0), Bounded: []int{lineOf(0)}, Quiet: [][2]int{{rwlock.Bitmap + 8, rwlock.Bitmap + holders.BitmapSize}}}
+		sys := &System{Memory: []*mem.Span{s, r.Span(1)}, Clock: lockClock(0), Bounded: []int{lineOf(0)}, Quiet: [][2]int{{rwlock.Bitmap + 8, rwlock.Bitmap + shares.BitmapSize}}}
 		for i, write := range writes {
 			sys.Procs = append(sys.Procs, func(p *Proc) {
 				m := newRW(p, r)

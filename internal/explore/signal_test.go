@@ -7,9 +7,9 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/shiplap-ipc/shiplap/internal/holders"
 	"github.com/shiplap-ipc/shiplap/internal/mem"
 	"github.com/shiplap-ipc/shiplap/internal/object"
+	"github.com/shiplap-ipc/shiplap/internal/shares"
 	"github.com/shiplap-ipc/shiplap/lock"
 )
 
@@ -145,11 +145,11 @@ func TestFlag(t *testing.T) {
 // acquiring has processes take permits of a semaphore, and give them back.
 func acquiring(permits uint64, each ...int) func() *System {
 	return func() *System {
-		r := mem.NewHeap(mem.Part{Len: ctlLen}, mem.Part{Len: holders.Permits.Size()})
+		r := mem.NewHeap(mem.Part{Len: ctlLen}, mem.Part{Len: shares.Permits.Size()})
 		s := r.Span(0)
 		s.U32(ctlAt + 320).Store(uint32(permits)) // available
 		sys := &System{Memory: []*mem.Span{s, r.Span(1)}, Clock: append(lockClock(ctlAt), lockClock(ctlAt+128)...),
-			Bounded: []int{lineOf(ctlAt), lineOf(ctlAt + 128)}, Quiet: [][2]int{quietState(), {permitBits + 8, permitBits + holders.BitmapSize}}}
+			Bounded: []int{lineOf(ctlAt), lineOf(ctlAt + 128)}, Quiet: [][2]int{quietState(), {permitBits + 8, permitBits + shares.BitmapSize}}}
 		for i, n := range each {
 			sys.Procs = append(sys.Procs, func(p *Proc) {
 				sem, err := lock.SemaphoreAmong(handleOn(object.Semaphore, r, permits), p.Owners(), p.ID)

@@ -4,9 +4,9 @@ import (
 	"errors"
 	"io/fs"
 
-	"github.com/shiplap-ipc/shiplap/internal/holders"
 	"github.com/shiplap-ipc/shiplap/internal/mem"
 	"github.com/shiplap-ipc/shiplap/internal/segment"
+	"github.com/shiplap-ipc/shiplap/internal/shares"
 	"github.com/shiplap-ipc/shiplap/internal/wordlock"
 )
 
@@ -87,11 +87,11 @@ type LockState struct {
 	Kind   Kind
 	Lock   string
 	wordlock.State
-	Shared []holders.Entry // who holds something beside the owner: readers, permits; the dead too
+	Shared []shares.Entry // who holds something beside the owner: readers, permits; the dead too
 }
 
 // tables are the kinds that have a holder table to show.
-var tables = map[Kind]holders.Place{RWMutex: holders.Readers, Semaphore: holders.Permits}
+var tables = map[Kind]shares.Place{RWMutex: shares.Readers, Semaphore: shares.Permits}
 
 // Locks reads the lock records of an object. It needs nobody alive.
 func (s *Space) Locks(name string) (all []LockState, err error) {
@@ -113,7 +113,7 @@ func (s *Space) Locks(name string) (all []LockState, err error) {
 		last = max(last, l.Off+wordlock.Size)
 	}
 	table, shared := tables[h.Kind]
-	if end := holders.EntriesAt + table.Size(); shared && int64(end) <= h.Size {
+	if end := shares.EntriesAt + table.Size(); shared && int64(end) <= h.Size {
 		last = max(last, end)
 	} else {
 		shared = false

@@ -14,8 +14,8 @@ package rwlock
 import (
 	"context"
 
-	"github.com/shiplap-ipc/shiplap/internal/holders"
 	"github.com/shiplap-ipc/shiplap/internal/mem"
+	"github.com/shiplap-ipc/shiplap/internal/shares"
 	"github.com/shiplap-ipc/shiplap/internal/wait"
 	"github.com/shiplap-ipc/shiplap/internal/wordlock"
 )
@@ -26,7 +26,7 @@ const (
 	Writing = wordlock.Size // u32 1: the owner of the writers' lock may have changed something
 	Drained = Writing + 64  // event: a reader left
 	Bitmap  = Drained + 64  // of the table of readers
-	Size    = Bitmap + holders.BitmapSize
+	Size    = Bitmap + shares.BitmapSize
 )
 
 // Config says where the words are and to whom they matter.
@@ -46,7 +46,7 @@ type Lock struct {
 	writing *mem.U32
 	damaged *mem.U32
 	drained wait.Event
-	table   *holders.Table
+	table   *shares.Table
 	sess    *wait.Session
 	long    bool // the writer called MarkSince
 }
@@ -57,7 +57,7 @@ func New(c Config) *Lock {
 	return &Lock{
 		writer: w, writing: c.Ctl.U32(c.Base + Writing), damaged: w.Damaged(),
 		drained: wait.NewEvent(c.Ctl.U32(c.Base + Drained)),
-		table:   holders.New(c.Ctl, c.Base+Bitmap, c.Table, c.Stride, c.Owners, c.Slot),
+		table:   shares.New(c.Ctl, c.Base+Bitmap, c.Table, c.Stride, c.Owners, c.Slot),
 		sess:    c.Sess,
 	}
 }
@@ -131,7 +131,7 @@ func (l *Lock) Lock(ctx context.Context) error {
 	if recovered {
 		l.recover()
 	}
-	err = l.table.Wait(ctx, l.sess, l.drained, func(t *holders.Table) (bool, error) { return !t.Living(), nil })
+	err = l.table.Wait(ctx, l.sess, l.drained, func(t *shares.Table) (bool, error) { return !t.Living(), nil })
 	if err == nil {
 		writes = true
 		l.begin()
@@ -203,4 +203,4 @@ func (l *Lock) MarkSince() {
 func (l *Lock) Writing() bool { return l.writing.Load() != 0 }
 
 // Readers lists the processes that read, the dead too.
-func (l *Lock) Readers() []holders.Entry { return l.table.All() }
+func (l *Lock) Readers() []shares.Entry { return l.table.All() }

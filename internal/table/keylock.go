@@ -39,7 +39,7 @@ type Damage uint32
 
 // What a death leaves.
 const (
-	Kept Damage = 1 // damage, as in package robust: the key keeps its record until somebody has repaired it
+	Kept Damage = 1 // damage, as in package mutex: the key keeps its record until somebody has repaired it
 	None Damage = 2 // nothing: the record is free at once
 )
 

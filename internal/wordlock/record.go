@@ -17,7 +17,7 @@ const (
 	offSince      = 8  // u64 Unix ns since which it is held, 0 where not recorded (short holds)
 	offContended  = 16 // u64 how often somebody had to sleep for it
 	offLine       = 24 // u32 token of one who waited long: newcomers let it go first
-	offDamaged    = 28 // u32 1 until what the lock protects is repaired; for user locks, see package robust
+	offDamaged    = 28 // u32 1 until what the lock protects is repaired; for user locks, see package mutex
 	offWaiters    = 32 // 6 × {u32 token, u32 reserved, u64 Unix ns since which it waits}
 	waiterSize    = 16
 	maxWaiters    = 6

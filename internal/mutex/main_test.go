@@ -1,4 +1,4 @@
-package holders
+package mutex
 
 import (
 	"testing"

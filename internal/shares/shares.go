@@ -1,11 +1,11 @@
-// Package holders keeps, inside an object, how much of it each process holds: one word a member slot, so
+// Package shares keeps, inside an object, how much of it each process holds: one word a member slot, so
 // that what the dead held can be told from what the living hold, and taken away, without trusting
 // any counter.
 //
 // An entry is a u64: the holder's token below, a number above. An entry whose token is dead counts for
 // nothing. A process writes only the entry of its own slot; others replace it by 0 once its token is dead.
 // A bitmap says which slots were ever used, so that few lines are read.
-package holders
+package shares
 
 import (
 	"context"

@@ -1,6 +1,6 @@
-// Package coder turns Go values into the bytes of messages and back, by their type's descriptor: what typed
+// Package message turns Go values into the bytes of messages and back, by their type's descriptor: what typed
 // handles have above raw ones.
-package coder
+package message
 
 import (
 	"bytes"

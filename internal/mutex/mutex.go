@@ -1,4 +1,4 @@
-// Package robust is the lock that users of the module get: wordlock's, with handles that may be closed
+// Package mutex is the lock that users of the module get: wordlock's, with handles that may be closed
 // at any moment, and with the memory of a death that somebody has to repair (D16).
 //
 // A process that dies with the lock leaves its token in the word. Whoever takes the lock over from it
@@ -8,7 +8,7 @@
 // the lock and not be told.
 //
 // What a handle owes, and when, is the table in docs/design.md, section 5.2.
-package robust
+package mutex
 
 import (
 	"context"

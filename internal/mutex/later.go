@@ -1,6 +1,6 @@
 //go:build !explore
 
-package robust
+package mutex
 
 import "time"
 
