@@ -20,7 +20,10 @@ type Conn struct {
 }
 
 // Conn is the end as a net.Conn, the same at every call. Closing either closes both.
-func (e *End) Conn() *Conn { return &e.conn }
+func (e *End) Conn() *Conn {
+	e.sess.ManyAwake.Store(true) // as a rule there are a reader and a writer of each connection
+	return &e.conn
+}
 
 var _ net.Conn = (*Conn)(nil)
 

@@ -115,7 +115,8 @@ func (h *hand) sits(n int) (leave func()) {
 	}
 	return func() {
 		for _, i := range have {
-			if !h.mark(i).CAS(uint64(me), 0) && !h.excused() {
+			// One that is about to die or to call exec counts as dead: others may have sat down on its chair.
+			if !h.mark(i).CAS(uint64(me), 0) && !h.excused() && !h.dead(me) {
 				h.complain("robbed", "%v sat on a chair, and %v took it", me, name(h.mark(i).Load()))
 			}
 		}

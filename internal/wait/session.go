@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/shiplap-ipc/shiplap/internal/bell"
@@ -21,6 +22,10 @@ type Session struct {
 	// Verify, if set before first use, is asked before a contended lock is waited for, and when it was got: a look
 	// at the file system that Check cannot afford.
 	Verify func() error
+
+	// ManyAwake says that the process has other goroutines to run while one waits here: that one does not sleep in the
+	// kernel, where it would keep a processor of the Go scheduler for a while.
+	ManyAwake atomic.Bool
 
 	mu    sync.Mutex
 	first *Call
@@ -84,6 +89,8 @@ type Call struct {
 	renewed bool // the last Look named a process that was not watched yet
 	looked  bool
 	slept   bool
+	seat    bool // it may sleep on a futex although it has a bell
+	drowsy  bool // nothing woke it when it did
 }
 
 // calls pools Calls, each with a Waiter of its own: a Poke that comes too late is a spurious wake-up of the next
@@ -118,6 +125,7 @@ func (s *Session) begin(ctx context.Context) *Call {
 // end forgets the call.
 func (c *Call) end() {
 	c.b.Leave() // after a fault in the memory that it waits on
+	c.leaveSeat()
 	c.dropAll()
 	s := c.s
 	s.mu.Lock()
@@ -182,6 +190,9 @@ func (c *Call) sleep() error {
 	switch sleepFutex(c.w, c.word, c.seen, bound, c) {
 	case futex.Poked:
 		c.clearPoke() // the next Look sees what the poke was for
+	case futex.TimedOut:
+		c.drowsy = true
+		c.leaveSeat()
 	case futex.Fault:
 		return fmt.Errorf("%w: the memory of a wait word is not there any more", errs.ErrCorrupt)
 	}

@@ -118,7 +118,7 @@ func (c *Call) armBell(e Event) bool {
 		return true
 	}
 	c.b.Leave() // it was armed elsewhere, or has been rung since, and looks now
-	if !c.b.Arm(e.line) {
+	if c.takeSeat() || !c.b.Arm(e.line) {
 		return false
 	}
 	e.announce(onBell)
