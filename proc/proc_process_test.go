@@ -96,7 +96,7 @@ func testManagerKilled(t *testing.T, how string) {
 		t.Errorf("alive in the domain: %v", processesIn(name))
 	}
 	dir := os.Getenv("SHIPLAP_DIR")
-	left, err := os.ReadDir(fmt.Sprintf("%s/shiplap-%d/v1/%s", dir, os.Geteuid(), name))
+	left, err := os.ReadDir(fmt.Sprintf("%s/shiplap-%d/v2/%s", dir, os.Geteuid(), name))
 	ok(t, err)
 	for _, f := range left { // nobody joined since but the guardian
 		if f.Name() != "#members" && !strings.HasPrefix(f.Name(), bell.NamePrefix) {

@@ -32,12 +32,12 @@ def attach(name, domain="default"):
     """The plain array of that name, in place: what is written to it, the others see."""
     base = os.environ.get("SHIPLAP_DIR", "/dev/shm")
     name, domain = (re.sub("^[.#]", lambda c: "%%%02X" % ord(c[0]), n.replace("%", "%25")) for n in (name, domain))
-    with open(os.path.join(base, "shiplap-%d" % os.geteuid(), "v1", domain, name), "r+b") as f:
+    with open(os.path.join(base, "shiplap-%d" % os.geteuid(), "v2", domain, name), "r+b") as f:
         m = mmap.mmap(f.fileno(), 0)
     magic, layout, kind, size = struct.unpack_from("<8sIIQ", m)
     length, = struct.unpack_from("<I", m, 56)
     first, *dims = struct.unpack_from("<8Q", m, 64)
-    if (magic, layout, kind, size, first >> 16 & 0xffffffff) != (b"SHIPLAP\0", 1, 11, len(m), 1):
+    if (magic, layout, kind, size, first >> 16 & 0xffffffff) != (b"SHIPLAP\0", 2, 11, len(m), 1):
         raise ValueError("%s is no plain array" % f.name)
     elem, _ = dtype(m[2048:2048 + length].decode()[len("fixed:"):])
     return np.ndarray(dims[:first & 0xffff], elem, m, 8192)
