@@ -160,7 +160,7 @@ func TestTopicEvents(t *testing.T) {
 		}
 		got <- string(b)
 	}()
-	eventually(t, "a subscriber sleeps", func() bool { return field("published") == 2 && field("published sleeps") > 0 })
+	eventually(t, "a subscriber sleeps", func() bool { return field("published")&2 != 0 && field("published sleeps") > 0 })
 	bellEntry(t, d, file(t, d, "t")[at(t, "topic", "published entries").off:])
 	ok(t, tp.Publish(bg, []byte("abc")))
 	if b := <-got; b != "abc" {
@@ -170,7 +170,7 @@ func TestTopicEvents(t *testing.T) {
 	}
 	done := make(chan error, 1)
 	go func() { done <- tp.Publish(limited(t), make([]byte, 500)) }()
-	eventually(t, "a publisher sleeps", func() bool { return field("room") == 2 && field("room sleeps") > 0 })
+	eventually(t, "a publisher sleeps", func() bool { return field("room")&2 != 0 && field("room sleeps") > 0 })
 	for range 2 {
 		_, err := s.Receive(bg, nil)
 		ok(t, err)
