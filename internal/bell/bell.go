@@ -48,8 +48,12 @@ func (b *Bell) Close() error {
 	b.mu.Lock()
 	b.closed = true
 	b.lookout.stop()
-	b.own.close(b)
+	file := b.own.detach()
 	b.mu.Unlock()
+	if file != nil { // without the mutex: it waits for a dispatcher that is just reading, and needs it
+		file.Close() // a dispatcher that still waits ends
+		b.dir.Unlink(FileName(int(b.home.Self() & slotMask)))
+	}
 	b.peers.close()
 	if b.dir == nil {
 		return nil

@@ -76,13 +76,11 @@ func (f *fifo) fail() {
 	*f = fifo{retry: time.Now().Add(retryAfter)}
 }
 
-func (f *fifo) close(b *Bell) {
-	if f.file == nil {
-		return
-	}
-	f.file.Close() // a dispatcher that still waits ends
+// detach ends the use of the FIFO. The caller closes what it is given, if there is any.
+func (f *fifo) detach() *os.File {
+	file := f.file
 	f.file = nil
-	b.dir.Unlink(FileName(int(b.home.Self() & slotMask)))
+	return file
 }
 
 // nudge lets whoever waits at the poller look. A FIFO that is full does so, too.
