@@ -155,6 +155,12 @@ func (t *Table) DiedWith(token uint32) (number uint32) {
 	return 0
 }
 
+// diedWith reports whether an entry, looked at again after the death of its process, has a number that counts.
+func diedWith(w *mem.U64, token uint32, counts func(uint32) bool) bool {
+	e := split(w.Load())
+	return e.Token == token && e.Number != 0 && counts(e.Number)
+}
+
 // All lists who holds something, the dead too.
 func (t *Table) All() (all []Entry) {
 	t.each(func(_ *mem.U64, v uint64) bool {
@@ -182,8 +188,7 @@ func (t *Table) AnyDead(counts, past func(number uint32) bool) (found bool) {
 		n := uint32(v >> 32)
 		switch {
 		case counts(n):
-			n = t.DiedWith(uint32(v))
-			found = n != 0 && counts(n)
+			found = t.owners.Dead(uint32(v)) && diedWith(w, uint32(v), counts)
 		case past(n) && t.owners.Dead(uint32(v)):
 			w.CAS(v, 0)
 		}

@@ -8,4 +8,11 @@ import "time"
 var Clock func() time.Duration
 
 // Now is the time of a clock that belongs to this process and never goes back.
-func Now() time.Duration { return Clock() }
+func Now() time.Duration {
+	if Clock == nil { // a test without the explorer
+		return time.Since(start)
+	}
+	return Clock()
+}
+
+var start = time.Now()
