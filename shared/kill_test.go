@@ -630,6 +630,7 @@ func TestEveryOperationHasAScenario(t *testing.T) {
 	)
 	killtest.CheckCovered(t, ".", map[string]string{
 		"shared.*.Load": looks, "shared.*.Stats": looks, "shared.*.String": looks, "shared.*.Name": looks, "shared.*.Type": looks,
+		"shared.ToFloat16": looks, "shared.ToBFloat16": looks, "shared.Float16Of": looks, "shared.BFloat16Of": looks,
 		"shared.*.Raw": looks, "shared.*.Shape": looks, "shared.*.Len": looks, "shared.*.FrameCount": looks, "shared.*.DType": looks,
 		"shared.*.Size": looks, "shared.RawValue.IsWord": looks, "shared.*.At": looks, "shared.RawArray.ReadAt": looks,
 		"shared.*.Latest": looks, "shared.Array.View": looks, "shared.RawArray.View": looks, "shared.Array.Frames": looks, "shared.Protect": looks,

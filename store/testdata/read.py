@@ -49,7 +49,7 @@ class Store:
         with open(path, "rb") as f:
             self.m = mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ)
         magic, layout, kind, size = struct.unpack_from("<8sIIQ", self.m, 0)
-        if magic != b"SHIPLAP\0" or layout != 1 or kind != 12 or size != len(self.m):
+        if magic != b"SHIPLAP\0" or layout != 2 or kind != 12 or size != len(self.m):
             raise ValueError("no store")
         self.buckets, self.log, self.locks, _, self.k0, self.k1, self.stripes = struct.unpack_from("<7Q", self.m, 64)
         self.at = 8192 + 2048 * self.stripes + 8 * self.log + 192 * self.locks
