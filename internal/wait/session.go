@@ -96,12 +96,11 @@ type Call struct {
 // calls pools Calls, each with a Waiter of its own: a Poke that comes too late is a spurious wake-up of the next
 // user.
 var calls = sync.Pool{New: func() any {
-	c := &Call{w: futex.Get(), b: bell.NewSleeper()}
-	c.poke = func() {
-		c.w.Poke()
-		c.b.Poke()
-	}
-	return c
+	w, b := futex.Get(), bell.NewSleeper()
+	return &Call{w: w, b: b, poke: func() { // a late one does not look at the Call
+		w.Poke()
+		b.Poke()
+	}}
 }}
 
 // begin registers a call; end must follow.
