@@ -76,7 +76,7 @@ func TestInterrupt(t *testing.T) {
 func (p *proc) endsInterrupted() {
 	p.t.Helper()
 	p.waited = true
-	stuck := time.AfterFunc(patience30, func() { p.Process.Signal(syscall.SIGQUIT) })
+	stuck := time.AfterFunc(hangBound, func() { p.Process.Signal(syscall.SIGQUIT) })
 	p.Wait()
 	stuck.Stop()
 	if code := p.ProcessState.ExitCode(); code != 130 {

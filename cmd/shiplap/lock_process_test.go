@@ -128,7 +128,7 @@ func (s *tool) in(attr *syscall.SysProcAttr, tty *os.File, args ...string) *stor
 	s.t.Helper()
 	attr.Pdeathsig = syscall.SIGKILL
 	p := &proc{Cmd: exec.Command("shiplap", append([]string{"--dir", s.dir}, args...)...), t: s.t}
-	p.WaitDelay = patience30
+	p.WaitDelay = hangBound
 	p.SysProcAttr, p.Stdin, p.Stdout, p.Stderr = attr, tty, tty, &p.stderr
 	st := &story{proc: p}
 	if tty == nil {
@@ -138,7 +138,7 @@ func (s *tool) in(attr *syscall.SysProcAttr, tty *os.File, args ...string) *stor
 		}
 		defer w.Close()
 		s.t.Cleanup(func() { r.Close() })
-		r.SetReadDeadline(time.Now().Add(patience30))
+		r.SetReadDeadline(time.Now().Add(hangBound))
 		p.Stdout, st.out = w, bufio.NewReader(r)
 		if p.Stdin, st.in, err = os.Pipe(); err != nil {
 			s.t.Fatal(err)

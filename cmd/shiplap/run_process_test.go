@@ -43,7 +43,7 @@ func (tr *transcript) String() string {
 func (tr *transcript) match(pattern string, n int) [][]string {
 	tr.t.Helper()
 	re := regexp.MustCompile("(?m)" + pattern)
-	for end := time.Now().Add(patience30); ; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(hangBound); ; time.Sleep(time.Millisecond) {
 		if all := re.FindAllStringSubmatch(tr.String(), -1); len(all) >= n {
 			return all
 		}
@@ -74,7 +74,7 @@ func (s *tool) startBoth(out *transcript, args ...string) *proc {
 	s.t.Helper()
 	p := s.prepare(args...)
 	p.Stdout, p.Stderr = out, out
-	p.WaitDelay = patience30
+	p.WaitDelay = hangBound
 	if err := p.Start(); err != nil {
 		s.t.Fatal(err)
 	}
@@ -112,7 +112,7 @@ func (r *running) pids(pattern string, n int) (pids []int) {
 func die(t *testing.T, pids []int) {
 	t.Helper()
 	for _, pid := range pids {
-		for end := time.Now().Add(patience30); !isDead(pid); time.Sleep(time.Millisecond) {
+		for end := time.Now().Add(hangBound); !isDead(pid); time.Sleep(time.Millisecond) {
 			if time.Now().After(end) {
 				t.Errorf("process %d lives", pid)
 				_ = syscall.Kill(pid, syscall.SIGKILL)

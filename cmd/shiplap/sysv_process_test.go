@@ -51,7 +51,7 @@ func (m *meeting) args(verb string, more ...string) []string {
 // made waits until a writer made the segment and the FIFO.
 func (m *meeting) made() *sysv.Info {
 	m.t.Helper()
-	for end := time.Now().Add(patience30); time.Now().Before(end); {
+	for end := time.Now().Add(hangBound); time.Now().Before(end); {
 		info, err := sysv.Find(m.key)
 		if err == nil {
 			if _, err := os.Stat(m.fifo); err == nil {
