@@ -51,7 +51,7 @@ func (e *Exclusive) Close() bool {
 	return e.Pin.Close()
 }
 
-// Leave ends a call, as Recover of the guard and Leave of the pin in one. It is to be deferred by the call itself.
+// Leave ends a call: it recovers from a fault in the memory and leaves the pin. The call itself must defer it.
 func (e *Exclusive) Leave(g *mem.Guard, err *error) {
 	e.Pin.Leave()
 	g.End()

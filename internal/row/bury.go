@@ -9,7 +9,7 @@ import (
 	"github.com/shiplap-ipc/shiplap/internal/mem"
 )
 
-// A record that was handed out as often as it may be, and is free again, is worn: nobody gets it any more. Whoever looks for a
+// A record is worn if it was handed out as often as it may be and is free again. It is not handed out any more. Whoever looks for a
 // record to lease, or gives one back, moves it to where Bury says, or drops it. Where that fails for now, because the
 // place is full, or busy, the record stays, and "worn" has those who wait look again.
 
@@ -50,7 +50,7 @@ func (l *leasing) bury(pos, h, st uint64) (gone bool) {
 	return false
 }
 
-// tryBury takes worn records away, unless somebody else is taking, who will.
+// tryBury takes worn records away. If another process is taking, it leaves that to the other one.
 func (q *Queue) tryBury() error {
 	if ok, _ := q.ConsumerLock.TryLock(); !ok {
 		return nil
