@@ -83,7 +83,7 @@ type Sleeper struct {
 	rounds     uint32
 
 	poked atomic.Bool
-	in    atomic.Pointer[Bell] // set while it parks: Poke looks there
+	in    atomic.Pointer[Bell] // set while it parks: Poke looks there; it is cleared under that bell's mu
 	ch    chan struct{}
 	ready struct {
 		sync.Mutex
@@ -190,11 +190,12 @@ func (s *Sleeper) Leave() (passOn bool) {
 // Forget lets go of what s refers to. It must not be registered.
 func (s *Sleeper) Forget() { s.bell, s.line, s.place = nil, nil, nil }
 
-// again lets s look again if it is parked.
+// again lets s look again if it is parked here. It may come late, when s is in other hands or in another bell: so
+// nothing of s is looked at before it is known that s cannot leave.
 func (b *Bell) again(s *Sleeper) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if s.bell == b {
+	if s.in.Load() == b {
 		b.resume(s)
 	}
 }

@@ -237,3 +237,31 @@ func TestLookout(t *testing.T) {
 		t.Error("a waker has counted on it")
 	}
 }
+
+// A poke that comes late meets the Sleeper where it sleeps next, in another domain or nowhere: it ends that sleep, if any,
+// and touches nothing else of it.
+func TestLatePoke(t *testing.T) {
+	a, b := pair(t)
+	lines := []*Line{LineAt(memory(), 0, a), LineAt(memory(), 0, b)}
+	sl := NewSleeper()
+	var over atomic.Bool
+	var pokers sync.WaitGroup
+	for range 2 {
+		pokers.Go(func() {
+			for !over.Load() {
+				sl.Poke()
+			}
+		})
+	}
+	for i := range 300 {
+		if !sl.Arm(lines[i%2]) {
+			t.Fatal("there is no place")
+		}
+		sl.ClearPoke()
+		sl.Park(time.Hour, &level{}) // only a poke ends it
+		sl.Leave()
+		sl.Forget()
+	}
+	over.Store(true)
+	pokers.Wait()
+}

@@ -26,8 +26,9 @@ func (s *Sleeper) Park(bound time.Duration, ready Ready) {
 	b.mu.Lock()
 	if s.rung || s.poked.Load() {
 		s.rung = false
+		s.in.Store(nil)
 		b.mu.Unlock()
-		s.left()
+		s.unready()
 		return
 	}
 	s.parked, s.wake, s.rounds = true, false, 0
@@ -85,13 +86,13 @@ func (s *Sleeper) parkedUntilNow(bound time.Duration) {
 			go b.dispatch()
 		}
 	}
+	s.in.Store(nil)
 	b.mu.Unlock()
-	s.left()
+	s.unready()
 }
 
-// left says that nobody is to look for s any more.
-func (s *Sleeper) left() {
-	s.in.Store(nil)
+// unready says that nobody is to ask any more whether s should be resumed.
+func (s *Sleeper) unready() {
 	s.ready.Lock()
 	s.ready.Ready = nil
 	s.ready.Unlock()
