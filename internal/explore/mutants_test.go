@@ -47,6 +47,7 @@ const (
 	waiterGo  = "internal/futex/waiter.go"
 	condGo    = "lock/cond.go"
 	semGo     = "lock/semaphore.go"
+	moveGo    = "internal/row/move.go"
 )
 
 var mutants = []mutant{
@@ -137,6 +138,13 @@ var mutants = []mutant{
 		"internal/row/subscriber.go", "	s.next.StoreRelease(number)\n", ""}}},
 	{"the floor of a topic is stored without a fence", rowScenes + "TestSchedulesOfStoreBuffers", "", []edit{{roomGo,
 		"t.floor.Swap(to)", "t.floor.StoreRelease(to)"}}},
+	{"producers are not told of a move that has begun", "TestMoves/one_dies,", "are missing", []edit{{moveGo,
+		"		q.seen.StoreRelease(q.seen.Load() | 1)\n", ""}}},
+	{"a move is noted after its commit", "TestMoves/one_dies", "table of moves", []edit{{moveGo,
+		"	q.names.set(to.Name, to.Queue.id)\n	q.moving.StoreRelease(pos + 1)\n", "	defer q.moving.StoreRelease(0)\n"}}},
+	{"the entry of a move becomes free before the record is done", "TestMoves/one_dies", "are missing", []edit{{moveGo,
+		"	ok := q.word(pos+wordSize).CAS(st, stateDone)\n	to.Queue.arrivals.forget(q.id, pos)\n",
+		"	to.Queue.arrivals.forget(q.id, pos)\n	ok := q.word(pos+wordSize).CAS(st, stateDone)\n"}}},
 }
 
 // TestMutants puts each fault into the code, by an overlay of the file, and sees its scene fail. That takes the
