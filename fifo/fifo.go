@@ -163,13 +163,12 @@ func wait(ctx context.Context, turn chan struct{}, set func(time.Time) error, ca
 // Reader is the reading side. All methods may be called concurrently; calls that wait for input take turns.
 type Reader struct {
 	*end
-	head []byte // read already, when it was opened; under turn
 }
 
 // OpenReader opens a FIFO for reading and waits until somebody has it open for writing, or had meanwhile.
 // ErrNotExist, fs.ErrPermission, ErrIncompatible (no FIFO), or what ctx says.
 func OpenReader(ctx context.Context, path string) (*Reader, error) {
-	fd, head, err := sysOpenReader(ctx, path)
+	fd, err := sysOpenReader(ctx, path)
 	if err != nil {
 		return nil, err
 	}
@@ -177,7 +176,7 @@ func OpenReader(ctx context.Context, path string) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Reader{end: e, head: head}, nil
+	return &Reader{e}, nil
 }
 
 // Read reads what is there, waiting for at least a byte. io.EOF: the last writer has closed or died; a
@@ -187,11 +186,6 @@ func (r *Reader) Read(ctx context.Context, p []byte) (n int, err error) {
 		return 0, nil
 	}
 	err = wait(ctx, r.turn, r.f.SetReadDeadline, func() (err error) {
-		if len(r.head) > 0 {
-			n = copy(p, r.head)
-			r.head = r.head[n:]
-			return nil
-		}
 		n, err = r.f.Read(p)
 		return err
 	})
@@ -201,20 +195,8 @@ func (r *Reader) Read(ctx context.Context, p []byte) (n int, err error) {
 // Ready waits until Read would not wait: something is there, or the last writer is gone. It takes nothing.
 func (r *Reader) Ready(ctx context.Context) error {
 	return r.failed("read", wait(ctx, r.turn, r.f.SetReadDeadline, func() error {
-		if len(r.head) > 0 {
-			return nil
-		}
 		return r.raw.Read(readable)
 	}))
-}
-
-// Buffered is how many bytes can be read now.
-func (r *Reader) Buffered() (int, error) {
-	n, err := r.end.Buffered()
-	r.turn <- struct{}{}
-	n += len(r.head)
-	<-r.turn
-	return n, err
 }
 
 // Stream is the reader as an io.Reader, each of whose calls has this context.

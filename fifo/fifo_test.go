@@ -408,3 +408,36 @@ func watches() (n int) {
 	}
 	return n
 }
+
+// Opening the reading side takes nothing out of the FIFO, whenever the first byte comes: a writer that drains it would
+// take that byte for received.
+func TestOpenTakesNothing(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	if err := fifo.Make(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 500 {
+		opened := make(chan *fifo.Reader, 1)
+		go func() {
+			r, err := fifo.OpenReader(t.Context(), path)
+			if err != nil {
+				t.Error(err)
+			}
+			opened <- r
+		}()
+		w, err := fifo.OpenWriter(t.Context(), path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Write(t.Context(), []byte{1}); err != nil {
+			t.Fatal(err)
+		}
+		r := <-opened
+		if n, err := w.Buffered(); n != 1 || err != nil {
+			t.Fatalf("round %d: the FIFO holds %d bytes, %v", i, n, err)
+		}
+		if err := errors.Join(r.Close(), w.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -13,8 +13,8 @@ import (
 
 func sysMake(path string, mode fs.FileMode) error { return errs.ErrUnsupported }
 
-func sysOpenReader(ctx context.Context, path string) (fd int, head []byte, err error) {
-	return -1, nil, errs.ErrUnsupported
+func sysOpenReader(ctx context.Context, path string) (fd int, err error) {
+	return -1, errs.ErrUnsupported
 }
 
 func sysOpenWriter(ctx context.Context, path string) (int, error) { return -1, errs.ErrUnsupported }

@@ -106,31 +106,31 @@ func sysMake(path string, mode fs.FileMode) error {
 	return nil
 }
 
-func sysOpenReader(ctx context.Context, path string) (fd int, head []byte, err error) {
+func sysOpenReader(ctx context.Context, path string) (fd int, err error) {
 	n, err := find(path)
 	if err != nil {
-		return -1, nil, err
+		return -1, err
 	}
 	defer n.close()
 	if ctx.Err() != nil { // before a writer is let in
-		return -1, nil, fmt.Errorf("open %s: %w", path, context.Cause(ctx))
+		return -1, fmt.Errorf("open %s: %w", path, context.Cause(ctx))
 	}
 	if fd, err = n.open(unix.O_RDONLY | unix.O_NONBLOCK); err != nil {
-		return -1, nil, err
+		return -1, err
 	}
-	if head, err = n.awaitWriter(ctx, fd); err != nil {
+	if err = n.awaitWriter(ctx, fd); err != nil {
 		unix.Close(fd)
-		return -1, nil, fmt.Errorf("open %s: %w", path, err)
+		return -1, fmt.Errorf("open %s: %w", path, err)
 	}
-	return fd, head, nil
+	return fd, nil
 }
 
 // awaitWriter waits until there is or was a writer. As the reading side is open, no writer blocks in
 // open, and each is an event.
-func (n *node) awaitWriter(ctx context.Context, fd int) (head []byte, err error) {
-	there, head, err := hasWriter(fd)
+func (n *node) awaitWriter(ctx context.Context, fd int) error {
+	there, err := hasWriter(fd)
 	if there || err != nil {
-		return head, err
+		return err
 	}
 	events, err := n.opens()
 	if err == nil {
@@ -139,9 +139,9 @@ func (n *node) awaitWriter(ctx context.Context, fd int) (head []byte, err error)
 	buf := make([]byte, 4096)
 	turn, pause := make(chan struct{}, 1), firstPause
 	for {
-		there, head, err := hasWriter(fd)
+		there, err := hasWriter(fd)
 		if there || err != nil {
-			return head, err
+			return err
 		}
 		if events == nil {
 			err = sleep(ctx, &pause)
@@ -152,7 +152,7 @@ func (n *node) awaitWriter(ctx context.Context, fd int) (head []byte, err error)
 			})
 		}
 		if err != nil {
-			return nil, err
+			return err
 		}
 	}
 }
@@ -170,21 +170,25 @@ func (n *node) opens() (*os.File, error) {
 	return os.NewFile(uintptr(fd), "inotify"), nil
 }
 
-// hasWriter reports whether there is a writer, or was one since fd was opened. To find out it may have to read a byte.
-func hasWriter(fd int) (bool, []byte, error) {
+// hasWriter reports whether there is a writer, or was one since fd was opened. It takes nothing out of the FIFO: a
+// writer that waits until its byte is taken goes on then, and may write over what the byte stands for. So it looks by
+// tee(2), which duplicates what is there, and tells "nothing yet" from "nobody writes" like read(2).
+func hasWriter(fd int) (bool, error) {
 	if events, err := poll(fd, unix.POLLIN); err != nil || events != 0 { // data, or a writer came and went
-		return err == nil, nil, err
+		return err == nil, err
 	}
-	b := make([]byte, 1)
+	var copied [2]int
+	if err := unix.Pipe2(copied[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
+		return false, err
+	}
+	defer unix.Close(copied[0])
+	defer unix.Close(copied[1])
 	for {
-		switch n, err := unix.Read(fd, b); {
-		case n > 0:
-			return true, b, nil
-		case err == unix.EINTR:
-		case err == unix.EAGAIN:
-			return true, nil, nil
-		default: // the end, as nobody writes
-			return false, nil, err
+		switch n, err := unix.Tee(fd, copied[1], 1, unix.SPLICE_F_NONBLOCK); {
+		case n > 0, err == unix.EAGAIN:
+			return true, nil
+		case err != unix.EINTR:
+			return false, err // without an error: nobody writes
 		}
 	}
 }
