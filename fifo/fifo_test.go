@@ -15,13 +15,15 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/shiplap-ipc/shiplap"
 	"github.com/shiplap-ipc/shiplap/fifo"
 	"github.com/shiplap-ipc/shiplap/internal/leaktest"
 )
 
-var bg = context.Background()
+// bg ends when something hangs: a peer that died before it opened its side, for instance.
+var bg, _ = context.WithTimeout(context.Background(), 5*time.Minute)
 
 func is(t testing.TB, err, want error, texts ...string) {
 	t.Helper()

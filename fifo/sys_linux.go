@@ -171,23 +171,24 @@ func (n *node) opens() (*os.File, error) {
 }
 
 // hasWriter reports whether there is a writer, or was one since fd was opened. It takes nothing out of the FIFO: a
-// writer that waits until its byte is taken goes on then, and may write over what the byte stands for. So it looks by
-// tee(2), which duplicates what is there, and tells "nothing yet" from "nobody writes" like read(2).
+// writer that waits until its byte is taken goes on then, and may write over what the byte stands for. So it reads into
+// memory that cannot be written: with data there that fails before anything is taken, and without data read(2) still
+// tells "nothing yet" from "nobody writes". tee(2) would tell as well, but needs two descriptors more.
 func hasWriter(fd int) (bool, error) {
 	if events, err := poll(fd, unix.POLLIN); err != nil || events != 0 { // data, or a writer came and went
 		return err == nil, err
 	}
-	var copied [2]int
-	if err := unix.Pipe2(copied[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
-		return false, err
+	page, err := unix.Mmap(-1, 0, os.Getpagesize(), unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+	if err != nil {
+		return false, os.NewSyscallError("mmap", err)
 	}
-	defer unix.Close(copied[0])
-	defer unix.Close(copied[1])
+	defer unix.Munmap(page)
 	for {
-		switch n, err := unix.Tee(fd, copied[1], 1, unix.SPLICE_F_NONBLOCK); {
-		case n > 0, err == unix.EAGAIN:
+		switch _, err := unix.Read(fd, page[:1]); err {
+		case unix.EAGAIN, unix.EFAULT:
 			return true, nil
-		case err != unix.EINTR:
+		case unix.EINTR:
+		default:
 			return false, err // without an error: nobody writes
 		}
 	}
