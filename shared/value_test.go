@@ -423,7 +423,7 @@ func TestEveryChangeWakes(t *testing.T) {
 		_, err = f.ReadAt(word, 4360)
 		ok(t, err)
 		ok(t, f.Close())
-		if word[0]&1 != 0 || word[0]>>2 == 0 { // the bit is taken back, and the generation is another one
+		if word[0]&1 != 0 || word[0]>>4 == 0 { // the bit is taken back, and the generation is another one
 			t.Errorf("%s of %s: the event word is % x", tt.name, tt.object, word)
 		}
 	}

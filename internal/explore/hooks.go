@@ -155,6 +155,9 @@ func onAccess(addr uintptr, a mem.Access) {
 	if _, private := p.run.private(addr); addr != 0 && !private && p.run.at(addr) == nil {
 		return // nobody else has that word
 	}
+	if a == mem.AccessFull && len(p.stores) == 0 {
+		return // it changes nothing
+	}
 	p.point()
 	if p.run.unmapped>>p.process()&1 != 0 && p.run.at(addr) != nil {
 		p.Failf("touches memory that it has unmapped, at %d", p.run.offset(addr))
@@ -165,6 +168,8 @@ func onAccess(addr uintptr, a mem.Access) {
 		p.read(p.run.value(addr))
 		p.looked(addr)
 		p.wrote(addr)
+	case mem.AccessFull:
+		p.drain()
 	case mem.AccessFence:
 		for _, q := range p.run.procs {
 			q.drain()

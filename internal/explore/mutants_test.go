@@ -48,6 +48,7 @@ const (
 	condGo    = "lock/cond.go"
 	semGo     = "lock/semaphore.go"
 	moveGo    = "internal/row/move.go"
+	eventGo   = "internal/wait/event.go"
 )
 
 var mutants = []mutant{
@@ -138,6 +139,14 @@ var mutants = []mutant{
 		"internal/row/subscriber.go", "	s.next.StoreRelease(number)\n", ""}}},
 	{"the floor of a topic is stored without a fence", rowScenes + "TestSchedulesOfStoreBuffers", "", []edit{{roomGo,
 		"t.floor.Swap(to)", "t.floor.StoreRelease(to)"}}},
+	{"a sleeper relies on wakers that were only asked to fence", "TestEventStoreBuffers", forEver, []edit{{eventGo,
+		"		if v&allFence != 0 {", "		if v&fences != 0 {"}}},
+	{"a waker that sees a request to fence does not", "TestEventStoreBuffers", forEver, []edit{{eventGo,
+		"	mem.Full()\n", ""}}},
+	{"wakers are said to fence without a look whether they still do", "TestEventStoreBuffers", forEver, []edit{{eventGo,
+		"		if e.word.CAS(v, v|allFence) {", "		if e.word.Or(allFence); true {"}}},
+	{"wakers are said to fence before the heavy fence", "TestEventStoreBuffers", forEver, []edit{{eventGo,
+		"		v, was := v|bit|fences, v\n", "		v, was := v|bit|fences|allFence, v\n"}}},
 	{"producers are not told of a move that has begun", "TestMoves/one_dies,", "are missing", []edit{{moveGo,
 		"		q.seen.StoreRelease(q.seen.Load() | 1)\n", ""}}},
 	{"a move is noted after its commit", "TestMoves/one_dies", "table of moves", []edit{{moveGo,

@@ -9,5 +9,6 @@ const (
 	AccessUpdate
 	AccessRelease // StoreRelease: visible to others later, unless a fence comes before
 	AccessFence   // Heavy, of no word
+	AccessFull    // Full, of no word
 	AccessPause   // Pause, of no word: nothing to do but look again
 )

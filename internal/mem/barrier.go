@@ -53,12 +53,25 @@ func Heavy() {
 	if hooked {
 		hook(nil, AccessFence)
 	}
-	var local uint32
-	atomic.AddUint32(&local, 1)
+	full()
 	if membarrier() { // which also those may call who did not register
 		return
 	}
 	// No membarrier here, but perhaps in a peer: outlast its store buffer, which drains within
 	// nanoseconds. Sleeps are bounded besides (package wait).
 	time.Sleep(time.Millisecond)
+}
+
+// Full orders the caller's earlier stores before its later loads.
+func Full() {
+	if hooked {
+		hook(nil, AccessFull)
+	}
+	full()
+}
+
+// full is an update of a word of nobody else's, which orders what stands around it.
+func full() {
+	var local uint32
+	atomic.AddUint32(&local, 1)
 }

@@ -8,7 +8,8 @@ import "sync/atomic"
 // time: those that came first, and only while their sleeps are short. All others sleep on their bells.
 //
 // Measured on two processors that were busy otherwise: a round trip of two sleepers on one processor 7 µs on the futex,
-// 147 µs on the bell, beside 7 µs of a Unix socket, from goroutines that are locked to their threads.
+// 147 µs on the bell, beside 7 µs of a Unix socket, from goroutines that are locked to their threads. Of four pairs
+// between two processes 13 µs with one seat, 8 with four or sixteen; of 64 pairs 9, 10 and 13.
 var seats atomic.Int32
 
 // takeSeat takes a seat for the call, or says that it has one.

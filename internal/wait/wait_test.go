@@ -213,20 +213,28 @@ func TestEventWord(t *testing.T) {
 	if word.Load() != 0 {
 		t.Error("waking nobody changed the word")
 	}
-	if v := e.Arm(); v != 1 || word.Load() != 1 || e.Arm() != 1 {
+	const armed = onFutex | fences | allFence
+	if v := e.Arm(); v != armed || word.Load() != armed || e.Arm() != armed {
 		t.Errorf("armed: %d, %d", v, word.Load())
 	}
 	e.Wake(1)
-	if word.Load() != generation {
+	if word.Load() != generation|fences|allFence {
 		t.Errorf("nobody slept: %d", word.Load())
 	}
-	if e.Arm() != generation|onFutex {
+	if e.Arm() != generation|armed {
 		t.Error("the next generation")
 	}
 	word.Store(1<<32 - 1 - onBell)
 	e.WakeAll()
-	if word.Load() != 0 || e.Arm() != 1 {
+	if word.Load() != fences|allFence || e.Arm() != armed {
 		t.Error("the generation wraps around")
+	}
+	e.Wake(1)
+	for range QuietMost {
+		e.Wake(1)
+	}
+	if word.Load() != generation || e.Arm() != generation|armed {
+		t.Errorf("after a time without sleepers: %d", word.Load())
 	}
 }
 

@@ -238,24 +238,38 @@ static inline int ring_bells(u8 *e, int n) {
 
 // Section 7.1. The fence is the one of 7.2.
 static inline void wake(u8 *e, int n) {
-	static int turn;
+	static int turn, quiet;
 	fence();
 	u32 v = ld32(e);
-	if (!(v & 3)) return;
+	if (!(v & 3)) {
+		if (v & 4 && ++quiet % 500 == 0) cas32(e, v, v & ~12u);
+		return;
+	}
 	int first = (v & 3) == 3 && turn++ & 1;
 	if (first) n -= futex_wake(e, n);
 	if (v & 2 && n > 0) n -= ring_bells(e, n);
 	if (v & 1 && !first && n > 0) n -= futex_wake(e, n);
-	if (n == 0 || !cas32(e, v, (v | 3) + 1)) return;
+	if (n == 0 || !cas32(e, v, (v & ~3u) + 16)) return;
 	if (v & 1) futex_wake(e, INT32_MAX);
 	if (v & 2) ring_bells(e, INT32_MAX);
 }
+static inline u32 announce(u8 *e, u32 bit) {
+	for (;;) {
+		u32 v = ld32(e);
+		if (v & 8) {
+			if (v & bit || cas32(e, v, v | bit)) return v | bit;
+			continue;
+		}
+		if (!cas32(e, v, v | bit | 4)) continue;
+		v |= bit | 4;
+		heavy_fence();
+		return cas32(e, v, v | 8) ? v | 8 : v;
+	}
+}
 static inline void sleep_until(u8 *e, int (*c)(void), long bound) {
 	if (c()) return;
-	u32 v = ld32(e);
-	while (!(v & 1) && !cas32(e, v, v | 1)) v = ld32(e);
-	heavy_fence();
-	if (!c()) futex_wait(e, v | 1, bound);
+	u32 v = announce(e, 1);
+	if (!c()) futex_wait(e, v, bound);
 }
 
 static inline _Noreturn void forever(const char *say) {
