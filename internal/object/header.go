@@ -125,7 +125,8 @@ func ParseHeader(page []byte, size int64) (*Header, error) {
 		return nil, corrupt("it does not begin with the magic %q but with %q", magic, page[:8])
 	}
 	if v := u32(offLayout); v != segment.Layout {
-		return nil, fmt.Errorf("%w: it has layout version %d, this program knows %d", errs.ErrIncompatible, v, segment.Layout)
+		return nil, fmt.Errorf("%w: it has layout version %d, this program knows %d: "+
+			"use it with a program of that version, or remove it", errs.ErrIncompatible, v, segment.Layout)
 	}
 	if n := u64(offSize); n != uint64(size) {
 		return nil, corrupt("the header says %d bytes, the file has %d", n, size)
