@@ -1,9 +1,20 @@
-package bell
+package bell_test
 
 import (
 	"testing"
 
 	"github.com/shiplap-ipc/shiplap/internal/leaktest"
+	"github.com/shiplap-ipc/shiplap/internal/peertest"
 )
 
-func TestMain(m *testing.M) { leaktest.Main(m) }
+// order is what a peer is given.
+type order struct {
+	Sleepers int // goroutines that wait for a message
+}
+
+var roles = peertest.Roles[order]{"sleep": sleep, "idle": idle}
+
+func TestMain(m *testing.M) {
+	roles.Run(nil)
+	leaktest.Main(m)
+}

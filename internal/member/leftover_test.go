@@ -1,11 +1,14 @@
 package member
 
 import (
+	"errors"
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 
+	"github.com/shiplap-ipc/shiplap/internal/bell"
 	"github.com/shiplap-ipc/shiplap/internal/mem"
 	"github.com/shiplap-ipc/shiplap/internal/segment"
 	"github.com/shiplap-ipc/shiplap/internal/wait"
@@ -146,5 +149,42 @@ func TestTakeOverBesideAJoiner(t *testing.T) {
 	slot, _ := splitToken(c.token)
 	if !stood || joiner.slot != slot {
 		t.Errorf("it stood still: %v; it has slot %d, the dead one had %d", stood, joiner.slot, slot)
+	}
+}
+
+// A process that takes over the slot of a dead one takes away the FIFO that this one left: it is no way to the new owner.
+func TestClaimSilences(t *testing.T) {
+	base := t.TempDir()
+	tab := join(t, base)
+	defer tab.Leave()
+	c := start(t, base)
+	c.kill()
+	eventually(t, "the death", tab.AnyDead)
+	d, err := segment.OpenDir(base, "domain", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	slot, _ := splitToken(c.token)
+	fd, err := d.MakeFIFO(bell.FileName(slot))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Close(fd)
+	f, err := d.Open(FileName) // as another process would
+	if err != nil {
+		t.Fatal(err)
+	}
+	joiner := &Table{file: f, slot: -1}
+	defer joiner.release()
+	if err := errors.Join(joiner.hang(d), joiner.load(mem.Map)); err != nil {
+		t.Fatal(err)
+	}
+	if ok, err := joiner.claim(slot, self()); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	if fd, err := d.OpenFIFO(bell.FileName(slot)); err == nil {
+		syscall.Close(fd)
+		t.Error("the FIFO of the dead owner stays")
 	}
 }
