@@ -14,6 +14,7 @@ import (
 
 	"github.com/shiplap-ipc/shiplap"
 	"github.com/shiplap-ipc/shiplap/internal/killtest"
+	"github.com/shiplap-ipc/shiplap/internal/peertest"
 	"github.com/shiplap-ipc/shiplap/queue"
 )
 
@@ -162,20 +163,12 @@ func tidy(d *shiplap.Domain, names ...string) error {
 	if again, err := d.Sweep(bg, true); err != nil || len(again) > 0 {
 		return fmt.Errorf("a sweep after a sweep finds %v (%v)", again, err)
 	}
-	files, err := os.ReadDir(d.Dir())
+	files, err := peertest.Files(d)
 	if err != nil {
 		return err
 	}
-	var have []string
-	for _, f := range files {
-		if !strings.HasPrefix(f.Name(), "#bell.") { // of those who live
-			have = append(have, f.Name())
-		}
-	}
-	want := append([]string{"#members"}, names...)
-	slices.Sort(want)
-	if !slices.Equal(have, want) {
-		return fmt.Errorf("files %v; %v are wanted", have, want)
+	if !slices.Equal(files, names) {
+		return fmt.Errorf("files %v; %v are wanted", files, names)
 	}
 	return nil
 }

@@ -5,16 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/shiplap-ipc/shiplap"
 	"github.com/shiplap-ipc/shiplap/channel"
-	"github.com/shiplap-ipc/shiplap/internal/bell"
 	"github.com/shiplap-ipc/shiplap/internal/killtest"
+	"github.com/shiplap-ipc/shiplap/internal/peertest"
 )
 
 // world is what survivors have: perhaps side A of the channel "c", into which "to B 0" to "to B 2" were sent.
@@ -212,13 +210,13 @@ func tidy(d *shiplap.Domain, names ...string) error {
 	if _, err := d.Sweep(bg, false); err != nil {
 		return err
 	}
-	files, err := os.ReadDir(d.Dir())
+	files, err := peertest.Files(d)
 	if err != nil {
 		return err
 	}
 	for _, f := range files {
-		if f.Name() != "#members" && !strings.HasPrefix(f.Name(), bell.NamePrefix) && !slices.Contains(names, f.Name()) {
-			return fmt.Errorf("%s stays", f.Name())
+		if !slices.Contains(names, f) {
+			return fmt.Errorf("%s stays", f)
 		}
 	}
 	if m, err := d.Members(); err != nil || len(m) != 1 {

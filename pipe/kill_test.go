@@ -5,15 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/shiplap-ipc/shiplap"
-	"github.com/shiplap-ipc/shiplap/internal/bell"
 	"github.com/shiplap-ipc/shiplap/internal/killtest"
+	"github.com/shiplap-ipc/shiplap/internal/peertest"
 	"github.com/shiplap-ipc/shiplap/pipe"
 )
 
@@ -185,13 +183,13 @@ func tidyPipes(d *shiplap.Domain, names ...string) error {
 	if _, err := d.Sweep(bg, false); err != nil {
 		return err
 	}
-	files, err := os.ReadDir(d.Dir())
+	files, err := peertest.Files(d)
 	if err != nil {
 		return err
 	}
 	for _, f := range files {
-		if f.Name() != "#members" && !strings.HasPrefix(f.Name(), bell.NamePrefix) && !slices.Contains(names, f.Name()) {
-			return fmt.Errorf("%s stays", f.Name())
+		if !slices.Contains(names, f) {
+			return fmt.Errorf("%s stays", f)
 		}
 	}
 	if m, err := d.Members(); err != nil || len(m) != 1 {

@@ -17,7 +17,7 @@ import (
 	"time"
 
 	"github.com/shiplap-ipc/shiplap"
-	"github.com/shiplap-ipc/shiplap/internal/bell"
+	"github.com/shiplap-ipc/shiplap/internal/peertest"
 	"github.com/shiplap-ipc/shiplap/internal/pythontest"
 	"github.com/shiplap-ipc/shiplap/proc"
 )
@@ -95,13 +95,11 @@ func testManagerKilled(t *testing.T, how string) {
 	if !eventually(func() bool { return len(processesIn(name)) == 0 }) {
 		t.Errorf("alive in the domain: %v", processesIn(name))
 	}
-	dir := os.Getenv("SHIPLAP_DIR")
-	left, err := os.ReadDir(fmt.Sprintf("%s/shiplap-%d/v2/%s", dir, os.Geteuid(), name))
+	d, err := shiplap.Look(name, nil) // nobody joined since but the guardian
 	ok(t, err)
-	for _, f := range left { // nobody joined since but the guardian
-		if f.Name() != "#members" && !strings.HasPrefix(f.Name(), bell.NamePrefix) {
-			t.Errorf("left: %s", f.Name())
-		}
+	defer d.Close()
+	if left, err := peertest.Files(d); err != nil || len(left) > 0 {
+		t.Errorf("left: %v (%v)", left, err)
 	}
 }
 

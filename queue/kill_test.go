@@ -8,14 +8,13 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/shiplap-ipc/shiplap"
-	"github.com/shiplap-ipc/shiplap/internal/bell"
 	"github.com/shiplap-ipc/shiplap/internal/killtest"
+	"github.com/shiplap-ipc/shiplap/internal/peertest"
 	"github.com/shiplap-ipc/shiplap/queue"
 )
 
@@ -443,16 +442,16 @@ func tidy(d *shiplap.Domain, names ...string) error {
 	if m, err := d.Members(); err != nil || len(m) != 1 {
 		return fmt.Errorf("members after a sweep: %v (%v)", m, err)
 	}
-	files, err := os.ReadDir(d.Dir())
+	files, err := peertest.Files(d)
 	if err != nil {
 		return err
 	}
 	for _, f := range files {
-		if f.Name() != "#members" && !strings.HasPrefix(f.Name(), bell.NamePrefix) && !slices.Contains(names, f.Name()) {
-			return fmt.Errorf("%s stays after a sweep", f.Name())
+		if !slices.Contains(names, f) {
+			return fmt.Errorf("%s stays after a sweep", f)
 		}
 	}
-	if len(files) != len(names)+1 {
+	if len(files) != len(names) {
 		return fmt.Errorf("files %v; %v are wanted", files, names)
 	}
 	return nil

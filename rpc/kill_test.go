@@ -6,13 +6,12 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/shiplap-ipc/shiplap"
-	"github.com/shiplap-ipc/shiplap/internal/bell"
 	"github.com/shiplap-ipc/shiplap/internal/killtest"
+	"github.com/shiplap-ipc/shiplap/internal/peertest"
 	"github.com/shiplap-ipc/shiplap/rpc"
 )
 
@@ -126,14 +125,8 @@ func tidy(d *shiplap.Domain) error {
 	if _, err := d.Sweep(bg, false); err != nil {
 		return err
 	}
-	files, err := os.ReadDir(d.Dir())
-	if err != nil {
-		return err
-	}
-	for _, f := range files {
-		if f.Name() != "#members" && !strings.HasPrefix(f.Name(), bell.NamePrefix) {
-			return fmt.Errorf("%s stays", f.Name())
-		}
+	if files, err := peertest.Files(d); err != nil || len(files) > 0 {
+		return fmt.Errorf("files after a sweep: %v (%v)", files, err)
 	}
 	if m, err := d.Members(); err != nil || len(m) != 1 {
 		return fmt.Errorf("members after a sweep: %v (%v)", m, err)

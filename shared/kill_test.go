@@ -13,8 +13,8 @@ import (
 	"time"
 
 	"github.com/shiplap-ipc/shiplap"
-	"github.com/shiplap-ipc/shiplap/internal/bell"
 	"github.com/shiplap-ipc/shiplap/internal/killtest"
+	"github.com/shiplap-ipc/shiplap/internal/peertest"
 	"github.com/shiplap-ipc/shiplap/shared"
 )
 
@@ -292,18 +292,12 @@ func tidy(d *shiplap.Domain, names ...string) error {
 	if m, err := d.Members(); err != nil || len(m) != 1 {
 		return fmt.Errorf("members after a sweep: %v (%v)", m, err)
 	}
-	files, err := os.ReadDir(d.Dir())
+	files, err := peertest.Files(d)
 	if err != nil {
 		return err
 	}
-	var there []string
-	for _, f := range files {
-		if f.Name() != "#members" && !strings.HasPrefix(f.Name(), bell.NamePrefix) {
-			there = append(there, f.Name())
-		}
-	}
-	if !slices.Equal(there, names) {
-		return fmt.Errorf("files %v; %v are wanted", there, names)
+	if !slices.Equal(files, names) {
+		return fmt.Errorf("files %v; %v are wanted", files, names)
 	}
 	return nil
 }

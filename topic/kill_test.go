@@ -9,13 +9,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/shiplap-ipc/shiplap"
-	"github.com/shiplap-ipc/shiplap/internal/bell"
 	"github.com/shiplap-ipc/shiplap/internal/killtest"
 	"github.com/shiplap-ipc/shiplap/internal/peertest"
 	"github.com/shiplap-ipc/shiplap/topic"
@@ -379,13 +377,13 @@ func tidy(d *shiplap.Domain, names ...string) error {
 	if m, err := d.Members(); err != nil || len(m) != 1 {
 		return fmt.Errorf("members after a sweep: %v (%v)", m, err)
 	}
-	files, err := os.ReadDir(d.Dir())
+	files, err := peertest.Files(d)
 	if err != nil {
 		return err
 	}
 	for _, f := range files {
-		if f.Name() != "#members" && !strings.HasPrefix(f.Name(), bell.NamePrefix) && !slices.Contains(names, f.Name()) {
-			return fmt.Errorf("%s stays after a sweep", f.Name())
+		if !slices.Contains(names, f) {
+			return fmt.Errorf("%s stays after a sweep", f)
 		}
 	}
 	return nil

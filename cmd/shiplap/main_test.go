@@ -20,6 +20,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/shiplap-ipc/shiplap"
+	"github.com/shiplap-ipc/shiplap/internal/peertest"
 	"github.com/shiplap-ipc/shiplap/internal/segment"
 	procs "github.com/shiplap-ipc/shiplap/proc"
 )
@@ -205,21 +206,11 @@ func (s *tool) joined(p *proc) {
 // left fails unless exactly the objects named, and no members, temporaries or children are left.
 func (s *tool) left(objects ...string) {
 	s.t.Helper()
-	files, err := filepath.Glob(filepath.Join(s.dir, "*/*/default/*"))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	var names []string
-	for _, f := range files {
-		if n := filepath.Base(f); n != "#members" && !strings.HasPrefix(n, "#bell.") {
-			names = append(names, n)
-		}
-	}
-	if !slices.Equal(names, objects) {
-		s.t.Errorf("left behind: %q, want %q", names, objects)
-	}
 	d := s.domain()
 	defer d.Close()
+	if names, err := peertest.Files(d); err != nil || !slices.Equal(names, objects) {
+		s.t.Errorf("left behind: %q (%v), want %q", names, err, objects)
+	}
 	all, err := d.Members()
 	if err != nil || len(all) != 1 {
 		s.t.Errorf("members left behind: %v, %v", all, err)
