@@ -27,6 +27,7 @@ type Bell struct {
 	leader     leader
 	dispatches bool // the leader wakes those whose rings it has read
 	own        fifo
+	replacing  bool // the FIFO had no name any more
 	closed     bool
 
 	lookout lookout
@@ -167,6 +168,7 @@ func (s *Sleeper) Leave() (passOn bool) {
 	}
 	p := s.place
 	p.remove(s)
+	s.rung = false // without a ring, if at all: see replace
 	p.unsure++
 	b.mu.Unlock()
 	passOn = true

@@ -49,6 +49,9 @@ func (f *fifo) open(b *Bell) (ok bool) {
 	if mem.IsReproducible() { // to park runs the scheduler, which goes another way each time
 		return false
 	}
+	if b.replacing || b.leader != nobody { // one that still waits at the FIFO before
+		return false
+	}
 	self := b.home.Self()
 	if self == 0 || b.dir == nil || !f.retry.IsZero() && time.Now().Before(f.retry) {
 		return false
@@ -68,12 +71,12 @@ func (f *fifo) open(b *Bell) (ok bool) {
 	return true
 }
 
-// fail gives the FIFO up; sleepers use futexes for a while.
+// fail gives the FIFO up, unless that was done; sleepers use futexes for a while.
 func (f *fifo) fail() {
 	if f.file != nil {
 		f.file.Close()
+		*f = fifo{retry: time.Now().Add(retryAfter)}
 	}
-	*f = fifo{retry: time.Now().Add(retryAfter)}
 }
 
 // detach ends the use of the FIFO. The caller closes what it is given, if there is any.

@@ -104,6 +104,21 @@ func exists(t testing.TB, path string) bool {
 	return err == nil
 }
 
+// TestDeletedFIFOComesBack: a process whose FIFO somebody deletes makes another one while its goroutines sleep.
+func TestDeletedFIFOComesBack(t *testing.T) {
+	d := join(t)
+	q, err := queue.CreateRaw(d, "q", nil)
+	ok(t, err)
+	defer q.Close()
+	p, fifo := sleeper(t, d)
+	ok(t, os.Remove(fifo))
+	until(t, "the FIFO is there again", func() bool { return exists(t, fifo) })
+	p.Ends()
+	if exists(t, fifo) {
+		t.Errorf("%s stays when its owner leaves", fifo)
+	}
+}
+
 // TestFIFOGoes: a process that leaves takes its FIFO along. That of a dead one goes with its slot, by a sweep or by the
 // next that joins.
 func TestFIFOGoes(t *testing.T) {

@@ -60,6 +60,7 @@ func (l *lookout) everybody(b *Bell) {
 
 // look is one round.
 func (b *Bell) look() {
+	b.replace()
 	census := b.home.Census()
 	b.mu.Lock()
 	l := &b.lookout

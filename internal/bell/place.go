@@ -109,7 +109,9 @@ func (b *Bell) settle(p *place) {
 			b.retire(p)
 		}
 		delete(b.owing, p)
-		delete(b.places, p.word)
+		if b.places[p.word] == p { // not so after replace
+			delete(b.places, p.word)
+		}
 		delete(b.tickets, p.ticket)
 	}
 }

@@ -42,6 +42,15 @@ func (d *Dir) MakeFIFO(name string) (fd int, err error) {
 // OpenFIFO opens a FIFO of another process for writing, never waiting. It is an error if nobody reads it.
 func (d *Dir) OpenFIFO(name string) (fd int, err error) { return d.openFIFO(name, unix.O_WRONLY) }
 
+// LeadsToFIFO tells whether the name leads to the FIFO that is open as fd.
+func (d *Dir) LeadsToFIFO(name string, fd int) Presence {
+	var st unix.Stat_t
+	if unix.Fstat(fd, &st) != nil {
+		return Unknown
+	}
+	return d.Leads(name, &File{Ino: st.Ino, Dev: uint64(st.Dev)})
+}
+
 func (d *Dir) openFIFO(name string, access int) (int, error) {
 	path := d.path + "/" + name
 	fd, err := unix.Openat(d.fd, name, access|unix.O_NONBLOCK|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)

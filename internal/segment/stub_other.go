@@ -80,3 +80,4 @@ func (f *File) Locked(off, n int64) (bool, error)           { return false, errs
 func (d *Dir) Dup() (*Dir, error)                           { return nil, errs.ErrUnsupported }
 func (d *Dir) MakeFIFO(name string) (int, error)            { return -1, errs.ErrUnsupported }
 func (d *Dir) OpenFIFO(name string) (int, error)            { return -1, errs.ErrUnsupported }
+func (d *Dir) LeadsToFIFO(name string, fd int) Presence     { return Unknown }
