@@ -35,6 +35,7 @@ func TestMain(m *testing.M) {
 	if path := os.Getenv(peerEnv); path != "" {
 		os.Exit(peer(path))
 	}
+	startSignals()
 	before := runtime.NumGoroutine()
 	code := m.Run()
 	if !eventually(func() bool { return quiet() && runtime.NumGoroutine() <= before }) && code == 0 {

@@ -120,9 +120,3 @@ func now() int64 { return clockOffset + int64(time.Since(clockStart)) }
 
 // after is the time when bound is over; centuries are cut off to stay in range.
 func after(t int64, bound time.Duration) int64 { return t + int64(min(bound, 1<<61)) }
-
-// Tell writes 8 bytes into a descriptor that does not block.
-func Tell(fd int, v uint64) syscall.Errno {
-	_, _, errno := syscall.RawSyscall(syscall.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(&v)), 8)
-	return errno
-}
