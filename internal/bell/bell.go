@@ -232,7 +232,7 @@ func (b *Bell) ring(token, ticket uint32, k int) bool {
 		defer b.mu.Unlock()
 		return b.rings(ticket, k)
 	}
-	return b.peers.ring(b.dir, token, message(ticket, k))
+	return b.peers.ring(b, token, message(ticket, k))
 }
 
 // A message is what is written into a FIFO: ticket, and how many. The ticket 0 only lets the reader

@@ -154,6 +154,36 @@ func TestEntriesAreFull(t *testing.T) {
 	}
 }
 
+// A ring for a dead process does not go to the next owner of its slot, which has a FIFO of that name: the wake-up is for
+// another sleeper.
+func TestRingForTheFormerOwner(t *testing.T) {
+	_, b := pair(t)
+	dir, err := b.dir.Dup()
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := New(&town{self: 2<<10 | 9}, dir)
+	defer next.Close()
+	s := memory()
+	sl := NewSleeper()
+	if !sl.Arm(LineAt(s, 0, next)) {
+		t.Fatal("there is no place")
+	}
+	mine := s.U64(EntriesAt).Load()
+	s.U64(EntriesAt).Store(1<<10 | 9 | 7<<ticketShift | oneSleeper)
+	if n := LineAt(s, 0, b).Wake(1); n != 0 {
+		t.Errorf("%d woken, of which none is there", n)
+	}
+	s.U64(EntriesAt).Store(mine)
+	if n := LineAt(s, 0, b).Wake(1); n != 1 {
+		t.Errorf("%d woken", n)
+	}
+	sl.Park(0, &level{})
+	if sl.Leave() {
+		t.Error("the ring was used")
+	}
+}
+
 // What comes by the FIFO of a hostile process causes looks, no more; and a FIFO that was full has
 // everybody look.
 func TestHostileMessages(t *testing.T) {

@@ -10,7 +10,6 @@ import (
 
 	"github.com/shiplap-ipc/shiplap/internal/futex"
 	"github.com/shiplap-ipc/shiplap/internal/mem"
-	"github.com/shiplap-ipc/shiplap/internal/segment"
 )
 
 // NamePrefix begins the names of FIFOs in a domain's directory. The number of the owner's member
@@ -136,7 +135,7 @@ type peer struct {
 const mostPeers = 128
 
 // ring writes a message into the FIFO of a token's owner. It reports whether that is there.
-func (ps *peers) ring(dir *segment.Dir, token uint32, msg uint64) bool {
+func (ps *peers) ring(b *Bell, token uint32, msg uint64) bool {
 	ps.mu.RLock()
 	if p := ps.open[token]; p != nil {
 		err := futex.Tell(p.fd, msg)
@@ -148,11 +147,15 @@ func (ps *peers) ring(dir *segment.Dir, token uint32, msg uint64) bool {
 	} else {
 		ps.mu.RUnlock()
 	}
-	if dir == nil {
+	if b.dir == nil {
 		return false
 	}
-	fd, err := dir.OpenFIFO(FileName(int(token & slotMask)))
+	fd, err := b.dir.OpenFIFO(FileName(int(token & slotMask)))
 	if err != nil {
+		return false
+	}
+	if b.home.Dead(token) { // it may be the FIFO of the slot's next owner
+		syscall.Close(fd)
 		return false
 	}
 	ps.mu.Lock()

@@ -219,7 +219,8 @@ static inline int ring_one(u32 token, u32 ticket, u32 k) {
 	snprintf(name, sizeof name, "#bell.%u", token & 1023);
 	int fd = openat(domain_fd, name, O_WRONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0) return 0; // its owner is gone, or no process reads it
-	int told = fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode) && st.st_uid == geteuid() && (write(fd, &msg, 8) == 8 || errno == EAGAIN);
+	int told = fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode) && st.st_uid == geteuid() && !dead(token) &&
+		(write(fd, &msg, 8) == 8 || errno == EAGAIN);
 	close(fd);
 	return told;
 }
