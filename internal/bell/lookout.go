@@ -58,6 +58,9 @@ func (l *lookout) everybody(b *Bell) {
 	}
 }
 
+// rescuing is called, if set, when the lookout is the first to see that a sleeper has something to do: tests count.
+var rescuing func()
+
 // look is one round.
 func (b *Bell) look() {
 	b.replace()
@@ -96,6 +99,9 @@ func (b *Bell) look() {
 	b.mu.Unlock()
 	for _, s := range batch {
 		if s.isReady() {
+			if rescuing != nil {
+				rescuing()
+			}
 			b.again(s)
 		}
 	}
