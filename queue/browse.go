@@ -14,6 +14,9 @@ type Message struct {
 	Count int
 	// Holder is the pid of the process that has it in its hands, 0 if none has, or if that process is gone.
 	Holder int
+
+	queue string // its name
+	block []byte // of the envelope, a copy
 }
 
 // Browse looks at the first messages of the queue, most at the most, and leaves them there: first those that consumers have in
@@ -30,7 +33,7 @@ func (q *Raw) Browse(ctx context.Context, most int) (all []Message, err error) {
 }
 
 func (q *Raw) message(s row.Seen) Message {
-	m := Message{Body: s.Payload, Count: s.Count}
+	m := Message{Body: s.Body, Count: s.Count, queue: q.obj.Name, block: s.Block}
 	if s.Holder != 0 {
 		if in, ok := q.obj.Space.Table.Lookup(s.Holder); ok && in.Alive {
 			m.Holder = in.Pid

@@ -19,6 +19,7 @@ func TestEveryOperationHasAScenario(t *testing.T) {
 		"queue.Raw.MaxDeliveries": looks, "queue.Raw.DeadLetters": looks,
 		"queue.*.All": loops, "queue.*.Deliveries": loops,
 		"queue.Queue.*": typed, "queue.Producer.*": typed, "queue.Consumer.*": typed,
+		"queue.RawDelivery.Envelope": looks, "queue.Message.Envelope": looks,
 		"queue.*.GetInto": into, "queue.*.Raw": looks,
 	}, scenarios()...)
 }

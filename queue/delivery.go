@@ -15,6 +15,7 @@ import (
 type RawDelivery struct {
 	q     *Raw
 	lease row.Lease
+	block []byte // of the envelope, a copy
 	// Body is a copy of the message.
 	Body []byte
 	// Count is how often it was handed out, 1 for the first time.
@@ -42,7 +43,8 @@ func (q *Raw) receive(lease func() (row.Lease, error)) (d *RawDelivery, err erro
 		if err != nil {
 			return err
 		}
-		d = &RawDelivery{q: q, lease: ls, Count: ls.Count, Body: append([]byte(nil), q.row.Payload(ls)...)}
+		d = &RawDelivery{q: q, lease: ls, Count: ls.Count, Body: append([]byte(nil), q.row.Body(ls)...)}
+		q.row.Block(ls, &d.block)
 		q.mu.Lock()
 		defer q.mu.Unlock()
 		if q.closed {

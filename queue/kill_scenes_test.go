@@ -9,9 +9,12 @@ import (
 	"github.com/shiplap-ipc/shiplap/queue"
 )
 
-// scenarios of this package: see queueScenes, ackScenes, deadScenes and lives.
+// scenarios of this package: see queueScenes, envelopeScenes, ackScenes, deadScenes and lives.
 func scenarios() (all []killtest.Scenario) {
 	for _, s := range queueScenes {
+		all = append(all, s.scenario())
+	}
+	for _, s := range envelopeScenes {
 		all = append(all, s.scenario())
 	}
 	for _, s := range ackScenes {

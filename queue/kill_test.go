@@ -47,6 +47,7 @@ type scene struct {
 	tight  bool // no room for messages of survivors while the victim lives
 	still  bool // survivors take nothing while the victim lives
 	closes bool // the operation closes the queue
+	env    bool // what is in it at first, and what the operation puts, has an envelope: see traced
 	op     func(v *victim) (func() error, error)
 
 	recover      func(v *victim) (func() error, error) // by a process of its own
@@ -172,7 +173,12 @@ func (s *scene) setup(t *killtest.Trial) (any, error) {
 	}
 	w.put, w.got = nil, nil
 	for i := range s.fill {
-		if err := w.tryPut(1 + i); err != nil {
+		put := w.tryPut
+		if s.env {
+			put = func(i int) error { return w.q.PutWith(bg, message(i, s.length()), traced) }
+			w.bytes += s.length() + s.block()
+		}
+		if err := put(1 + i); err != nil {
 			w.Close()
 			return nil, err
 		}
@@ -278,6 +284,9 @@ func (s *scene) check(t *killtest.Trial, state any) error {
 	w := state.(*world)
 	if _, err := w.q.Stats(); err != nil {
 		return fmt.Errorf("stats: %w", err)
+	}
+	if err := w.envelopes(); err != nil {
+		return err
 	}
 	closed := false
 	err := killtest.Promptly("put", func(context.Context) error {
@@ -427,7 +436,7 @@ func (w *world) again(t *killtest.Trial) error {
 	if st.Depth != 0 || st.Used != 0 || st.Puts != puts || st.Gets != puts || st.HighWater > 4096 {
 		return fmt.Errorf("%d puts were made: %+v", puts, st)
 	}
-	whole := uint64(w.bytes + others*w.s.lastLength())
+	whole := uint64(w.bytes + others*(w.s.lastLength()+w.s.block()))
 	if w.s.rputs == 0 && st.Bytes != whole && st.Bytes != uint64(w.bytes) {
 		return fmt.Errorf("%d bytes put, or %d: %+v", whole, w.bytes, st)
 	}

@@ -61,7 +61,7 @@ func (d *RawDelivery) move(ctx context.Context, to func() *target, wait bool) er
 		if t == nil || !wait || !errors.Is(err, errs.ErrFull) && !errors.Is(err, errs.ErrBusy) {
 			return err
 		}
-		if err := q.awaitRoom(ctx, t, len(d.Body)); err != nil {
+		if err := q.awaitRoom(ctx, t, d.lease.Len()); err != nil {
 			return err
 		}
 	}

@@ -26,6 +26,7 @@ var roles = peertest.Roles[int]{
 	"shared get":       opened(getForeverQuietly),
 	"scribble":         opened(scribble),
 	"coming and going": comeAndGo,
+	"echo":             opened(echo),
 }
 
 // opened is a role that has the queue open.

@@ -189,7 +189,7 @@ func (q *Raw) TryGet(dst []byte) (msg []byte, err error) {
 	msg = dst
 	err = q.call(func() (err error) {
 		if q.row.Ack() {
-			return q.leaseNow(q.row.TryLease, &msg)
+			return q.leaseNow(q.row.TryLease, &msg, nil)
 		}
 		msg, err = q.row.TryGet(dst)
 		return err
@@ -209,7 +209,7 @@ func (q *Raw) Get(ctx context.Context, dst []byte) (msg []byte, err error) {
 	defer g.Recover(&err)
 	if q.row.Ack() {
 		msg = dst
-		err = q.leaseNow(func() (row.Lease, error) { return q.row.Lease(ctx) }, &msg)
+		err = q.leaseNow(func() (row.Lease, error) { return q.row.Lease(ctx) }, &msg, nil)
 	} else {
 		msg, err = q.row.Get(ctx, dst)
 	}
@@ -218,13 +218,14 @@ func (q *Raw) Get(ctx context.Context, dst []byte) (msg []byte, err error) {
 	return msg, err
 }
 
-// leaseNow takes and acknowledges one message.
-func (q *Raw) leaseNow(lease func() (row.Lease, error), msg *[]byte) error {
+// leaseNow takes and acknowledges one message; *block becomes a copy of its envelope, unless block is nil.
+func (q *Raw) leaseNow(lease func() (row.Lease, error), msg, block *[]byte) error {
 	ls, err := lease()
 	if err != nil {
 		return err
 	}
-	*msg = append(*msg, q.row.Payload(ls)...)
+	*msg = append(*msg, q.row.Body(ls)...)
+	q.row.Block(ls, block)
 	return q.row.Settle(ls, true)
 }
 
@@ -240,7 +241,7 @@ func (q *Raw) GetMany(ctx context.Context, most int, f func(msg []byte) error) (
 		lease := func() (row.Lease, error) { return q.row.Lease(ctx) }
 		for ; n < most; lease = q.row.TryLease { // wait for the first only
 			var b []byte
-			if err := q.leaseNow(lease, &b); err != nil {
+			if err := q.leaseNow(lease, &b, nil); err != nil {
 				if n > 0 && (err == errs.ErrEmpty || err == errs.ErrBusy) {
 					return nil
 				}

@@ -114,7 +114,7 @@ func (g *graveyard) takes() {
 			p.Failf("take: %v", err)
 			return
 		}
-		g.put = append(g.put, -ls.Len)
+		g.put = append(g.put, -ls.Len())
 	})
 }
 
@@ -141,10 +141,10 @@ func (g *graveyard) final() error {
 		if err != nil {
 			return fmt.Errorf("a survivor at the dead letters: %w", err)
 		}
-		if string(grave.Payload(ls)) != string(message(ls.Len)) {
-			return fmt.Errorf("the dead letter of %d bytes is torn", ls.Len)
+		if string(grave.Body(ls)) != string(message(ls.Len())) {
+			return fmt.Errorf("the dead letter of %d bytes is torn", ls.Len())
 		}
-		want[ls.Len]--
+		want[ls.Len()]--
 		if err := grave.Settle(ls, true); err != nil {
 			return err
 		}

@@ -71,7 +71,7 @@ func (a *aRing) leased(proc, n int) (all []row.Lease) {
 		ls, err := r.TryLease()
 		must(err)
 		all = append(all, ls)
-		a.got = append(a.got, ls.Len)
+		a.got = append(a.got, ls.Len())
 	}
 	return all
 }
@@ -85,7 +85,7 @@ func (a *aRing) settler(done bool, leases ...row.Lease) {
 				p.Failf("settle: %v", err)
 			}
 			if done {
-				a.settled = append(a.settled, ls.Len)
+				a.settled = append(a.settled, ls.Len())
 			}
 		}
 	})
@@ -101,7 +101,7 @@ func (a *aRing) keeper(most int) {
 				p.Failf("lease: %v", err)
 				return
 			}
-			a.hand(p, r.Payload(ls))
+			a.hand(p, r.Body(ls))
 		}
 	})
 }
@@ -118,7 +118,7 @@ func (a *aRing) taker() {
 			p.Failf("lease: %v", err)
 			return
 		}
-		if n := a.hand(p, r.Payload(ls)); slices.Contains(a.settled, n) {
+		if n := a.hand(p, r.Body(ls)); slices.Contains(a.settled, n) {
 			p.Failf("the message of %d bytes came again after it was acknowledged", n)
 		}
 	})
@@ -353,7 +353,7 @@ func (a *aRing) acker(most int, nacks bool) {
 				p.Failf("lease: %v", err)
 				return
 			}
-			n := a.hand(p, r.Payload(ls))
+			n := a.hand(p, r.Body(ls))
 			known = known*4096 + n
 			if slices.Contains(a.settled, n) {
 				p.Failf("the message of %d bytes came again after it was acknowledged", n)
@@ -399,10 +399,10 @@ func (a *aRing) rest() ([]int, error) {
 			if err != nil {
 				return rest, err
 			}
-			if !slices.Equal(r.Payload(ls), message(ls.Len)) {
-				return rest, fmt.Errorf("the message of %d bytes is torn", ls.Len)
+			if !slices.Equal(r.Body(ls), message(ls.Len())) {
+				return rest, fmt.Errorf("the message of %d bytes is torn", ls.Len())
 			}
-			n = ls.Len
+			n = ls.Len()
 			if err := r.Settle(ls, true); err != nil {
 				return rest, err
 			}
@@ -770,7 +770,7 @@ func TestRingNotices(t *testing.T) {
 			r.ConsumerLock.TryLock() // so that the record is done, but not taken back
 			must(a.open(fixed(3)).Settle(ls, true))
 			r.ConsumerLock.Unlock()
-			a.settled = append(a.settled, ls.Len)
+			a.settled = append(a.settled, ls.Len())
 			a.keeper(1)
 			a.producer(false, 1900)
 			return a

@@ -13,7 +13,7 @@ import (
 // packages may import each other. docs/design.md draws the same lines, from high to low.
 var layers = [][]string{
 	{"internal/errs", "internal/futex"},
-	{"internal/mem", "internal/room"},
+	{"internal/envelope", "internal/mem", "internal/room"},
 	{"internal/schema", "internal/segment"},
 	{"internal/bell"},
 	{"internal/wait"},

@@ -40,10 +40,13 @@ func holderOf(st uint64) uint32 { return uint32(st >> tokenShift) }
 // Lease is a record in this process's hands.
 type Lease struct {
 	Pos     uint64
-	Len     int
 	Count   int // 1 when it is handed out for the first time
+	parts   parts
 	stateAt uint64
 }
+
+// Len is the length of the record's payload, body and envelope together.
+func (ls Lease) Len() int { return ls.parts.block + ls.parts.bodyLen }
 
 // leasing is the taking side while its lock is held.
 type leasing struct {
@@ -110,10 +113,11 @@ func (l *leasing) take() (Lease, error) {
 		pos := l.cursor
 		l.cursor += size
 		if st := q.word(pos + wordSize).Load(); stateOf(st) == stateReady && !q.isWorn(countOf(st)) {
-			if err := q.accepts(payloadLen(h)); err != nil {
+			rec, err := l.acceptable(pos, h)
+			if err != nil {
 				return Lease{}, err
 			}
-			if ls, ok := l.lease(pos, h, st); ok {
+			if ls, ok := l.lease(pos, rec, st); ok {
 				q.cursor.StoreRelease(l.cursor)
 				return ls, nil
 			}
@@ -125,7 +129,7 @@ func (l *leasing) take() (Lease, error) {
 
 // lease hands a record out, if its state is still what it was. That of a dead holder may not be: it may have settled
 // the record after we looked, and died before we asked.
-func (l *leasing) lease(pos, h, st uint64) (ls Lease, ok bool) {
+func (l *leasing) lease(pos uint64, rec parts, st uint64) (ls Lease, ok bool) {
 	q := l.q
 	count := countOf(st) + 1
 	if !q.word(pos+wordSize).CAS(st, leasedState(q.Owners.Self(), count)) { // the commit point
@@ -135,7 +139,15 @@ func (l *leasing) lease(pos, h, st uint64) (ls Lease, ok bool) {
 	if count > 1 {
 		q.repeats.StoreRelease(q.repeats.Load() + 1)
 	}
-	return Lease{Pos: pos, Len: int(payloadLen(h)), Count: int(count), stateAt: pos + wordSize}, true
+	return Lease{Pos: pos, Count: int(count), parts: rec, stateAt: pos + wordSize}, true
+}
+
+// acceptable looks at a record that is to be handed out.
+func (l *leasing) acceptable(pos, h uint64) (parts, error) {
+	if err := l.q.accepts(payloadLen(h)); err != nil {
+		return parts{}, err
+	}
+	return l.q.parts(pos, h)
 }
 
 // scan looks among the records handed out before for one that was given back or whose holder died.
@@ -156,10 +168,11 @@ func (l *leasing) scan() (Lease, error) {
 				worn = true
 			}
 		case free && !l.wornOnly:
-			if err := l.q.accepts(payloadLen(h)); err != nil {
+			rec, err := l.acceptable(pos, h)
+			if err != nil {
 				return Lease{}, err
 			}
-			if ls, ok := l.lease(pos, h, st); ok {
+			if ls, ok := l.lease(pos, rec, st); ok {
 				return ls, nil
 			}
 			l.q.again.Store(1) // somebody looks again
@@ -310,8 +323,11 @@ func (w *readiness) Ready() bool {
 		q.IsClosed() && q.taken.Load() == pos && q.busy.Load() == 0
 }
 
-// Payload is the memory of a leased record, in place. It stays until the lease is settled.
-func (q *Queue) Payload(ls Lease) []byte { return q.view(ls.Pos+q.head, ls.Len) }
+// Body is the memory of a leased record's body, in place. It stays until the lease is settled.
+func (q *Queue) Body(ls Lease) []byte { return q.view(ls.parts.body(), ls.parts.bodyLen) }
+
+// Block sets *block to a copy of the envelope of a leased record, empty if it has none.
+func (q *Queue) Block(ls Lease, block *[]byte) { q.copyBlock(block, ls.parts) }
 
 // Settle ends a lease: done takes the record away for good, otherwise it goes to the next consumer.
 // errs.ErrConflict when it is not ours (any more).

@@ -15,7 +15,7 @@ func lease(t *testing.T, r *Queue, want string, count int) Lease {
 	t.Helper()
 	ls, err := r.TryLease()
 	must(t, err)
-	if got := string(r.Payload(ls)); got != want || ls.Count != count {
+	if got := string(r.Body(ls)); got != want || ls.Count != count {
 		t.Fatalf("%q for the %d. time, want %q for the %d.", got, ls.Count, want, count)
 	}
 	return ls
@@ -115,7 +115,7 @@ func TestLaggingCursor(t *testing.T) {
 	for range 2 {
 		ls, err := b.TryLease()
 		must(t, err)
-		seen[string(b.Payload(ls))] = ls.Count
+		seen[string(b.Body(ls))] = ls.Count
 		must(t, b.Settle(ls, true))
 	}
 	if seen["one"] != 2 || seen["two"] != 1 {
@@ -159,7 +159,7 @@ func TestReclaim(t *testing.T) {
 		for i := range 4 {
 			ls, err := r.TryLease()
 			must(t, err)
-			if !bytes.Equal(r.Payload(ls), msg(round+i, 900)) {
+			if !bytes.Equal(r.Body(ls), msg(round+i, 900)) {
 				t.Fatal("other bytes")
 			}
 			all = append(all, ls)
@@ -192,7 +192,7 @@ func TestLeaseMany(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				m := string(r.Payload(ls))
+				m := string(r.Body(ls))
 				ok := k%5 != i
 				if err := r.Settle(ls, ok); err != nil {
 					t.Error(err)

@@ -9,9 +9,10 @@ import (
 
 // Seen is a record that was looked at.
 type Seen struct {
-	Payload []byte // a copy
-	Count   int    // with acknowledgement: how often it was handed out
-	Holder  uint32 // with acknowledgement: the token of the process that has it, 0 if none has
+	Body   []byte // a copy
+	Block  []byte // of its envelope, a copy, empty if it has none
+	Count  int    // with acknowledgement: how often it was handed out
+	Holder uint32 // with acknowledgement: the token of the process that has it, 0 if none has
 }
 
 // Browse copies the first records that are neither taken nor acknowledged, and takes none.
@@ -63,7 +64,12 @@ func (q *Queue) browse(most int) (all []Seen, err error) {
 			}
 			s.Count, s.Holder = int(countOf(st)), holderOf(st)
 		}
-		s.Payload = append([]byte{}, q.view(pos+q.head, int(payloadLen(h)))...)
+		rec, err := q.parts(pos, h)
+		if err != nil {
+			return all, err
+		}
+		s.Body = append([]byte{}, q.view(rec.body(), rec.bodyLen)...)
+		q.copyBlock(&s.Block, rec)
 		all = append(all, s)
 		pos += size
 	}

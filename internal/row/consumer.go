@@ -36,27 +36,37 @@ func (c *Consumer) Resume(q *Queue) error {
 	return nil
 }
 
-// Next is the payload of the next record, in place (on the heap perhaps a copy); errs.ErrEmpty when there
+// Next is the body of the next record, in place (on the heap perhaps a copy); errs.ErrEmpty when there
 // is none. It stays valid until Commit.
 func (c *Consumer) Next() ([]byte, error) {
+	b, _, err := c.look()
+	return b, err
+}
+
+// look is Next, and says where the record's parts are.
+func (c *Consumer) look() ([]byte, parts, error) {
 	h := c.q.word(c.next).Load()
 	if h == 0 {
-		return nil, errs.ErrEmpty
+		return nil, parts{}, errs.ErrEmpty
 	}
 	size, err := c.q.parse(h)
 	if err != nil {
-		return nil, err
+		return nil, parts{}, err
 	}
 	if c.next+size-c.pos > c.q.size {
-		return nil, errs.ErrCorrupt
+		return nil, parts{}, errs.ErrCorrupt
 	}
-	b := c.q.view(c.next+c.q.head, int(payloadLen(h)))
+	rec, err := c.q.parts(c.next, h)
+	if err != nil {
+		return nil, parts{}, err
+	}
+	b := c.q.view(rec.body(), rec.bodyLen)
 	if c.off > 0 && c.n == 0 {
 		b = b[min(c.off, uint64(len(b))):]
 	}
 	c.next += size
 	c.n++
-	return b, nil
+	return b, rec, nil
 }
 
 // Read reads what is there as a stream of bytes, regardless of records; errs.ErrEmpty when there is
@@ -122,7 +132,7 @@ func (c *Consumer) GetNow(dst []byte) ([]byte, bool) {
 	q := c.q
 	h := q.area.Word(c.pos).Load()
 	n := payloadLen(h)
-	if !isHeader(h) || n > q.accept || c.next != c.pos || c.off != 0 || q.owner.Load() != 0 {
+	if !isPlain(h) || n > q.accept || c.next != c.pos || c.off != 0 || q.owner.Load() != 0 {
 		return dst, false
 	}
 	b := q.area.Slice(c.pos+q.head, int(n))
@@ -144,6 +154,19 @@ func (c *Consumer) Get(ctx context.Context, dst []byte) ([]byte, error) {
 	if dst, ok := c.GetNow(dst); ok {
 		return dst, nil
 	}
+	return c.get(ctx, dst, nil)
+}
+
+// GetWith is Get, and sets *block to a copy of the message's envelope, empty if it has none.
+func (c *Consumer) GetWith(ctx context.Context, dst []byte, block *[]byte) ([]byte, error) {
+	*block = nil
+	if dst, ok := c.GetNow(dst); ok {
+		return dst, nil
+	}
+	return c.get(ctx, dst, block)
+}
+
+func (c *Consumer) get(ctx context.Context, dst []byte, block *[]byte) ([]byte, error) {
 	if c.gets-c.dry < burstLeast && c.q.getSpin.Useful() && wait.Glance(c.q.area.Word(c.pos)) {
 		c.dry = c.gets
 		if dst, ok := c.GetNow(dst); ok {
@@ -151,7 +174,7 @@ func (c *Consumer) Get(ctx context.Context, dst []byte) ([]byte, error) {
 		}
 	}
 	for {
-		msg, err := c.copyNext(dst)
+		msg, err := c.copyNext(dst, block)
 		if err != errs.ErrEmpty {
 			return msg, err
 		}
@@ -163,7 +186,7 @@ func (c *Consumer) Get(ctx context.Context, dst []byte) ([]byte, error) {
 
 // TryGet is Get without waiting; errs.ErrEmpty when there is nothing now.
 func (c *Consumer) TryGet(dst []byte) ([]byte, error) {
-	msg, err := c.copyNext(dst)
+	msg, err := c.copyNext(dst, nil)
 	if err == errs.ErrEmpty {
 		if err := c.q.Drained(c.next); err != nil {
 			return dst, err
@@ -172,17 +195,19 @@ func (c *Consumer) TryGet(dst []byte) ([]byte, error) {
 	return msg, err
 }
 
-// copyNext appends the next message to dst and takes it, if it is not longer than this side accepts.
-func (c *Consumer) copyNext(dst []byte) ([]byte, error) {
-	b, err := c.Next()
+// copyNext appends the next message to dst and takes it, if it is not longer than this side accepts. *block
+// becomes a copy of its envelope, if somebody asks for that.
+func (c *Consumer) copyNext(dst []byte, block *[]byte) ([]byte, error) {
+	b, rec, err := c.look()
 	if err != nil {
 		return dst, err
 	}
-	if err := c.q.accepts(uint64(len(b))); err != nil {
+	if err := c.q.accepts(uint64(len(b) + rec.block)); err != nil {
 		c.Back()
 		return dst, err
 	}
 	dst = append(dst, b...)
+	c.q.copyBlock(block, rec)
 	c.Commit()
 	return dst, nil
 }

@@ -16,7 +16,10 @@ func (q *Queue) Empty() bool {
 }
 
 // Get appends the next message to dst and takes it, waiting for one.
-func (q *Queue) Get(ctx context.Context, dst []byte) ([]byte, error) {
+func (q *Queue) Get(ctx context.Context, dst []byte) ([]byte, error) { return q.GetWith(ctx, dst, nil) }
+
+// GetWith is Get; *block becomes a copy of the message's envelope, empty if it has none. block may be nil.
+func (q *Queue) GetWith(ctx context.Context, dst []byte, block *[]byte) ([]byte, error) {
 	for {
 		if q.Empty() {
 			if err := q.Drained(q.taken.Load()); err != nil {
@@ -29,14 +32,14 @@ func (q *Queue) Get(ctx context.Context, dst []byte) ([]byte, error) {
 		if _, err := q.ConsumerLock.Lock(ctx); err != nil {
 			return dst, err
 		}
-		msg, err := q.getUnlock(dst)
+		msg, err := q.getUnlock(dst, block)
 		if err != errs.ErrEmpty {
 			return msg, err
 		}
 	}
 }
 
-func (q *Queue) getUnlock(dst []byte) ([]byte, error) {
+func (q *Queue) getUnlock(dst []byte, block *[]byte) ([]byte, error) {
 	defer q.ConsumerLock.Unlock()
 	if err := q.check(false); err != nil {
 		return dst, err
@@ -45,7 +48,7 @@ func (q *Queue) getUnlock(dst []byte) ([]byte, error) {
 	if err := c.Resume(q); err != nil {
 		return dst, err
 	}
-	return c.copyNext(dst)
+	return c.copyNext(dst, block)
 }
 
 // TryGet is Get without waiting: errs.ErrEmpty when there is nothing, errs.ErrBusy when another process is
@@ -57,11 +60,11 @@ func (q *Queue) TryGet(dst []byte) ([]byte, error) {
 	if ok, _ := q.ConsumerLock.TryLock(); !ok {
 		return dst, errs.ErrBusy
 	}
-	return q.getUnlock(dst)
+	return q.getUnlock(dst, nil)
 }
 
 // GetMany takes up to most messages that are there, at least one, waiting for the first. f is called
-// with each payload in place, under the lock: it must be quick and must not keep the slice. An error
+// with each body in place, under the lock: it must be quick and must not keep the slice. An error
 // of f ends the batch; the message that it refused counts as taken.
 func (q *Queue) GetMany(ctx context.Context, most int, f func([]byte) error) (n int, err error) {
 	for {

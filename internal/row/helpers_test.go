@@ -46,10 +46,12 @@ func newWorld(size int, ack bool) *world {
 	return &world{ctl: r.Span(0), area: r.Span(1), ack: ack, dead: &sync.Map{}, state: r.Span(0).U32(0)}
 }
 
-func (w *world) open(token uint32) *Queue {
-	return OpenQueue(Config{Ctl: w.ctl, Base: base, Area: w.area, State: w.state, Object: w.state,
-		Owners: owners{token, w.dead}, Sess: &wait.Session{}}, w.ack)
+func (w *world) config(token uint32) Config {
+	return Config{Ctl: w.ctl, Base: base, Area: w.area, State: w.state, Object: w.state,
+		Owners: owners{token, w.dead}, Sess: &wait.Session{}}
 }
+
+func (w *world) open(token uint32) *Queue { return OpenQueue(w.config(token), w.ack) }
 
 // clone is a copy of the memory: what others find if everybody died now.
 func (w *world) clone() *world {

@@ -20,12 +20,13 @@ func everything(w *world) (errors []error) {
 	_, err := r.Stats()
 	add(err)
 	_ = r.Empty()
+	everyEnvelope(ctx, r, add)
 	if w.ack {
 		for range 3 {
 			ls, err := r.TryLease()
 			add(err)
 			if err == nil {
-				_ = r.Payload(ls)
+				_ = r.Body(ls)
 				add(r.Settle(ls, ls.Count%2 == 0))
 			}
 		}
@@ -40,6 +41,7 @@ func everything(w *world) (errors []error) {
 		add(err)
 	}
 	add(r.TryPut(make([]byte, 100)))
+	add(r.PutWith(ctx, make([]byte, 16), make([]byte, 30)))
 	add(r.Put(ctx, make([]byte, 3000)))
 	_, err = r.PutMany(ctx, [][]byte{nil, make([]byte, 9), make([]byte, 500)})
 	add(err)
@@ -100,6 +102,14 @@ func TestHostileWords(t *testing.T) {
 			w.area.U64(0).Store(v)
 			ends(w, fmt.Sprintf("ack %v, header %#x", ack, v))
 		}
+		for _, v := range values { // the first word of an envelope
+			w := newWorld(MinArea, ack)
+			for i := range 5 {
+				must(t, w.open(1).PutWith(bg, block(t, 0), msg(i, 300)))
+			}
+			w.area.U64(int(w.open(1).head)).Store(v)
+			ends(w, fmt.Sprintf("ack %v, envelope %#x", ack, v))
+		}
 	}
 }
 
@@ -151,7 +161,7 @@ func FuzzQueueImage(f *testing.F) {
 		f.Add(image(w), ack)
 		r := w.open(1)
 		for i := range 5 {
-			must(f, r.Put(bg, msg(i, 300)))
+			must(f, r.PutWith(bg, block(f, i), msg(i, 300)))
 		}
 		f.Add(image(w), ack)
 		if ack {

@@ -66,6 +66,7 @@ const (
 const (
 	sleepsAt    = 8 // beside an event
 	headerValid = 1 << 32
+	hasEnvelope = 1 << 33 // of a header: the payload begins with an envelope
 	numberShift = 40
 	numberMask  = 1<<24 - 1
 	wordSize    = 8
@@ -88,7 +89,10 @@ func upper(number uint64) uint64 { return headerValid | (number&numberMask)<<num
 func payloadLen(h uint64) uint64 { return h & (1<<32 - 1) }
 
 // isHeader reports that the bits of a header that never change are right.
-func isHeader(h uint64) bool { return h&(1<<numberShift-1)>>32 == 1 }
+func isHeader(h uint64) bool { return isPlain(h &^ hasEnvelope) }
+
+// isPlain is isHeader for a record without an envelope.
+func isPlain(h uint64) bool { return h&(1<<numberShift-1)>>32 == 1 }
 
 func pad(n uint64) uint64 { return (n + 7) &^ 7 }
 

@@ -108,16 +108,17 @@ func (p *Producer) settleMoves() {
 }
 
 // arrive puts a record of another queue. It does not wait: errs.ErrBusy if somebody has the producer lock, errs.ErrFull
-// if there is no room now. It is told of a record that has arrived before.
-func (q *Queue) arrive(from, pos uint64, b []byte) error {
-	if err := q.Fits(len(b)); err != nil {
+// if there is no room now. It is told of a record that has arrived before. bits are those of the record's header that
+// the payload is told by.
+func (q *Queue) arrive(from, pos, bits uint64, payload []byte) error {
+	if err := q.Fits(len(payload)); err != nil {
 		return err
 	}
 	return q.producing(func(p *Producer) error {
 		if _, ok := q.arrivals.find(from, pos); ok {
 			return nil
 		}
-		if err := p.Add(b); err != nil {
+		if err := p.add(bits, nil, payload); err != nil {
 			return err
 		}
 		q.seen.StoreRelease(q.seen.Load() | 1)
@@ -211,7 +212,8 @@ func (l *leasing) move(pos, h uint64, to Target) error {
 	st := q.word(pos + wordSize).Load()
 	q.names.set(to.Name, to.Queue.id)
 	q.moving.StoreRelease(pos + 1)
-	if err := to.Queue.arrive(q.id, pos, q.view(pos+q.head, int(payloadLen(h)))); err != nil {
+	payload := q.view(pos+q.head, int(payloadLen(h)))
+	if err := to.Queue.arrive(q.id, pos, h&hasEnvelope, payload); err != nil {
 		q.moving.StoreRelease(0)
 		return err
 	}

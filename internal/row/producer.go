@@ -104,7 +104,7 @@ func (p *Producer) PutNow(b []byte) bool {
 	if r.head > wordSize {
 		r.second(p.pos, end, p.number)
 	}
-	if r.wordwise {
+	if r.wordwise { // as in copyIn, without the call
 		r.topic.copyWords(p.pos+r.head, b)
 	} else {
 		r.area.CopyIn(p.pos+r.head, b)
@@ -120,17 +120,32 @@ const lineSize = 64
 
 // Add writes one message behind the batch; Commit makes the batch visible. errs.ErrFull when there is
 // no room now.
-func (p *Producer) Add(b []byte) error {
-	if err := p.reserve(len(b)); err != nil {
+func (p *Producer) Add(b []byte) error { return p.add(0, nil, b) }
+
+// AddWith is Add of a message with an envelope, whose block has a multiple of 8 bytes, or none.
+func (p *Producer) AddWith(block, b []byte) error { return p.add(envelopeBit(block), block, b) }
+
+// add writes a record whose header has some bits more, and whose payload is in two parts.
+func (p *Producer) add(bits uint64, block, b []byte) error {
+	if err := p.reserve(len(block) + len(b)); err != nil {
 		return err
 	}
-	if p.r.wordwise {
-		p.r.topic.copyWords(p.next+p.r.head, b)
-	} else {
-		p.r.area.CopyIn(p.next+p.r.head, b)
+	at := p.next + p.r.head
+	if len(block) > 0 {
+		p.r.copyIn(at, block)
+		at += uint64(len(block))
 	}
-	p.finish(len(b))
+	p.r.copyIn(at, b)
+	p.finish(bits, len(block)+len(b))
 	return nil
+}
+
+func (r *Row) copyIn(pos uint64, b []byte) {
+	if r.wordwise {
+		r.topic.copyWords(pos, b)
+	} else {
+		r.area.CopyIn(pos, b)
+	}
 }
 
 // AddMany adds what fits and commits it. errs.ErrFull says that n < len(msgs).
@@ -162,7 +177,7 @@ func (p *Producer) AddReserved(b []byte, n int) {
 	if p.r.area.Slice(p.next+p.r.head, len(b)) == nil {
 		p.r.area.CopyIn(p.next+p.r.head, b[:n]) // the view was a copy
 	}
-	p.finish(n)
+	p.finish(0, n)
 }
 
 func (p *Producer) reserve(n int) error {
@@ -174,7 +189,7 @@ func (p *Producer) reserve(n int) error {
 
 // finish ends the record of n bytes behind the batch. Its header is stored, or, if it is the first, kept
 // for the commit.
-func (p *Producer) finish(n int) {
+func (p *Producer) finish(bits uint64, n int) {
 	end := p.next + p.r.recordSize(n)
 	number := p.number + p.count
 	p.r.word(end).StoreRelease(0) // I1
@@ -183,7 +198,7 @@ func (p *Producer) finish(n int) {
 	}
 	p.count++
 	p.sum += uint64(n)
-	if h := header(n, number); p.next == p.pos {
+	if h := header(n, number) | bits; p.next == p.pos {
 		p.first = h
 	} else {
 		p.r.word(p.next).StoreRelease(h)

@@ -14,15 +14,23 @@ func (p *Producer) Put(ctx context.Context, b []byte) error {
 	if p.PutNow(b) {
 		return nil
 	}
+	return p.PutWith(ctx, nil, b)
+}
+
+// PutWith is Put of a message with an envelope: see AddWith.
+func (p *Producer) PutWith(ctx context.Context, block, b []byte) error {
+	if err := p.r.fitsWith(block, b); err != nil {
+		return err
+	}
 	for {
-		err := p.Add(b)
+		err := p.AddWith(block, b)
 		if err == nil {
 			return p.Commit()
 		}
 		if err != errs.ErrFull {
 			return err
 		}
-		if err := p.waitRoom(ctx, len(b)); err != nil {
+		if err := p.waitRoom(ctx, len(block)+len(b)); err != nil {
 			return err
 		}
 	}
@@ -122,25 +130,28 @@ func (r *Row) TryPut(b []byte) error {
 		return errs.ErrBusy
 	}
 	var p Producer
-	return r.putUnlock(&p, b)
+	return r.putUnlock(&p, nil, b)
 }
 
 // putUnlock and its like hold the lock that the caller took, and give it back also when the memory
 // faults under them.
-func (r *Row) putUnlock(p *Producer, b []byte) error {
+func (r *Row) putUnlock(p *Producer, block, b []byte) error {
 	defer r.ProducerLock.Unlock()
 	if err := p.resumeShared(r); err != nil {
 		return err
 	}
-	if err := p.Add(b); err != nil {
+	if err := p.AddWith(block, b); err != nil {
 		return err
 	}
 	return p.Commit()
 }
 
 // Put puts one message, waiting for room.
-func (r *Row) Put(ctx context.Context, b []byte) error {
-	if err := r.Fits(len(b)); err != nil {
+func (r *Row) Put(ctx context.Context, b []byte) error { return r.PutWith(ctx, nil, b) }
+
+// PutWith is Put of a message with an envelope: see Producer.AddWith.
+func (r *Row) PutWith(ctx context.Context, block, b []byte) error {
+	if err := r.fitsWith(block, b); err != nil {
 		return err
 	}
 	for {
@@ -151,11 +162,11 @@ func (r *Row) Put(ctx context.Context, b []byte) error {
 			return err
 		}
 		var p Producer
-		err := r.putUnlock(&p, b)
+		err := r.putUnlock(&p, block, b)
 		if err != errs.ErrFull {
 			return err
 		}
-		if err := r.waitShared(ctx, p, len(b)); err != nil {
+		if err := r.waitShared(ctx, p, len(block)+len(b)); err != nil {
 			return err
 		}
 	}

@@ -51,7 +51,7 @@ func TestMaxPayload(t *testing.T) {
 			if ack {
 				ls, err := r.TryLease()
 				must(t, err)
-				if !bytes.Equal(r.Payload(ls), msg(1, n)) {
+				if !bytes.Equal(r.Body(ls), msg(1, n)) {
 					t.Error("other bytes")
 				}
 				must(t, r.Settle(ls, true))

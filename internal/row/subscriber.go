@@ -156,8 +156,9 @@ func (s *Subscriber) TakeNow(dst []byte) ([]byte, bool) {
 }
 
 // Take appends the next message to dst; errs.ErrEmpty when there is none, Lagged when the next ones are gone,
-// errs.ErrTooLarge for one that is longer than this view accepts, which is passed over.
-func (s *Subscriber) Take(dst []byte) ([]byte, error) {
+// errs.ErrTooLarge for one that is longer than this view accepts, which is passed over. *block becomes a copy of its
+// envelope, if block is not nil.
+func (s *Subscriber) Take(dst []byte, block *[]byte) ([]byte, error) {
 	t := s.t
 	if err := t.check(false); err != nil {
 		return dst, err
@@ -173,7 +174,7 @@ func (s *Subscriber) Take(dst []byte) ([]byte, error) {
 		return dst, errs.ErrEmpty
 	}
 	size, err := t.parse(h)
-	if err == nil && h&^(1<<32-1) != upper(s.number) {
+	if err == nil && h&^(1<<32-1|hasEnvelope) != upper(s.number) {
 		err = fmt.Errorf("%w: header %#x of message %d", errs.ErrCorrupt, h, s.number)
 	}
 	if err != nil {
@@ -187,18 +188,33 @@ func (s *Subscriber) Take(dst []byte) ([]byte, error) {
 		t.notFull.WakeAll()
 		return dst, err
 	}
-	msg := dst
-	if t.overwrite {
-		msg = t.copyOut(dst, s.pos+wideHead, n)
-		if t.passed(s.pos) {
-			return dst, s.skip()
-		}
-	} else {
-		msg = append(dst, t.view(s.pos+wideHead, n)...)
+	msg, err := t.copyParts(dst, block, s.pos, h)
+	if t.overwrite && t.passed(s.pos) {
+		return dst, s.skip()
+	}
+	if err != nil {
+		return dst, err
 	}
 	s.advance(s.pos+size, s.number+1)
 	t.notFull.WakeAll()
 	return msg, nil
+}
+
+// copyParts appends the body of the record at pos to dst. Of one that was overwritten meanwhile, what it returns is
+// worth nothing, and so is its error.
+func (t *Topic) copyParts(dst []byte, block *[]byte, pos, h uint64) ([]byte, error) {
+	rec, err := t.parts(pos, h)
+	if err != nil {
+		return dst, err
+	}
+	if !t.overwrite {
+		t.copyBlock(block, rec)
+		return append(dst, t.view(rec.body(), rec.bodyLen)...), nil
+	}
+	if block != nil {
+		*block = t.copyOut(nil, rec.payload, rec.block)
+	}
+	return t.copyOut(dst, rec.body(), rec.bodyLen), nil
 }
 
 // skip goes on at the oldest record that is there, and returns Lagged.
@@ -237,6 +253,19 @@ func (s *Subscriber) Get(ctx context.Context, dst []byte) ([]byte, error) {
 	if msg, ok := s.TakeNow(dst); ok {
 		return msg, nil
 	}
+	return s.get(ctx, dst, nil)
+}
+
+// GetWith is Get, and sets *block to a copy of the message's envelope, empty if it has none.
+func (s *Subscriber) GetWith(ctx context.Context, dst []byte, block *[]byte) ([]byte, error) {
+	*block = nil
+	if msg, ok := s.TakeNow(dst); ok {
+		return msg, nil
+	}
+	return s.get(ctx, dst, block)
+}
+
+func (s *Subscriber) get(ctx context.Context, dst []byte, block *[]byte) ([]byte, error) {
 	t := s.t
 	if s.number-s.dry < burstLeast && t.getSpin.Useful() && wait.Glance(t.area.Word(s.pos)) {
 		s.dry = s.number
@@ -245,7 +274,7 @@ func (s *Subscriber) Get(ctx context.Context, dst []byte) ([]byte, error) {
 		}
 	}
 	for {
-		msg, err := s.Take(dst)
+		msg, err := s.Take(dst, block)
 		if err != errs.ErrEmpty {
 			return msg, err
 		}
@@ -265,7 +294,7 @@ func (s *Subscriber) Get(ctx context.Context, dst []byte) ([]byte, error) {
 
 // TryGet is Get without waiting.
 func (s *Subscriber) TryGet(dst []byte) ([]byte, error) {
-	msg, err := s.Take(dst)
+	msg, err := s.Take(dst, nil)
 	if err == errs.ErrEmpty {
 		if err := s.Ended(); err != nil {
 			return dst, err

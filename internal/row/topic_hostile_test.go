@@ -27,11 +27,13 @@ func topicEverything(w *topicWorld, subs []*Subscriber) {
 		}
 		_, _ = s.TryGet(nil)
 		_, _ = s.Get(ctx, nil)
+		_, _ = s.GetWith(ctx, nil, new([]byte))
 		_, _ = s.Lag()
 		_ = s.Ended()
 		subs = append(subs, s)
 	}
 	_ = f.TryPut(make([]byte, 100))
+	_ = f.PutWith(ctx, make([]byte, 8), make([]byte, 100))
 	_ = f.Put(ctx, make([]byte, 3000))
 	_, _ = f.PutMany(ctx, [][]byte{nil, make([]byte, 9), make([]byte, 500)})
 	if ok, _ := f.ProducerLock.TryLock(); ok {
