@@ -462,6 +462,15 @@ func scenarios() []killtest.Scenario {
 		atB("channel/TrySend", []string{"channel.Channel.TrySend", "channel.Raw.TrySend"}, "to A", 0, false, func(b *channel.Channel[string]) error { return b.TrySend("to A") }),
 		atB("channel/Receive", []string{"channel.Channel.Receive", "channel.Raw.Receive"}, "", 1, false, func(b *channel.Channel[string]) error { return first(b.Receive(bg)) }),
 		atB("channel/TryReceive", []string{"channel.Channel.TryReceive", "channel.Raw.TryReceive"}, "", 1, false, func(b *channel.Channel[string]) error { return first(b.TryReceive()) }),
+		atB("channel/SendWith", []string{"channel.Channel.SendWith", "channel.Raw.SendWith"}, "to A", 0, false,
+			func(b *channel.Channel[string]) error {
+				return b.SendWith(bg, "to A", shiplap.Envelope{"trace": []byte("00-0af7651916cd43dd8448eb2")})
+			}),
+		atB("channel/ReceiveWith", []string{"channel.Channel.ReceiveWith", "channel.Raw.ReceiveWith"}, "", 1, false,
+			func(b *channel.Channel[string]) error {
+				v, _, err := b.ReceiveWith(bg)
+				return first(v, err)
+			}),
 		atB("channel/Close", []string{"channel.Channel.Close", "channel.Raw.Close"}, "", 0, true, (*channel.Channel[string]).Close),
 		{
 			Name: "channel/Close of a channel that was lent", Covers: []string{"channel.Channel.Close"}, Setup: empty, Prepare: secret, Check: swept, While: look,

@@ -13,6 +13,7 @@ import (
 
 var roles = peertest.Roles[string]{
 	"hold": hold, "own": own, "receive": receiver, "send": sender, "forward": forward, "reply": replier, "lend": lender, "block": block,
+	"echo": echo,
 }
 
 // hold has side B open until it ends, and does nothing with it.

@@ -415,6 +415,16 @@ func killScenarios() []killtest.Scenario {
 	return []killtest.Scenario{
 		end("pipe/Send", "pipe.End.Send", "to A", false, func(b *pipe.End) error { return b.Send(bg, []byte("to A")) }),
 		end("pipe/Write", "pipe.End.Write", "to A", false, func(b *pipe.End) error { _, err := b.Write([]byte("to A")); return err }),
+		end("pipe/SendWith", "pipe.End.SendWith", "to A", false, func(b *pipe.End) error {
+			return b.SendWith(bg, []byte("to A"), shiplap.Envelope{"trace": []byte("00-0af7651916cd43dd8448eb2")})
+		}),
+		end("pipe/RecvWith", "pipe.End.RecvWith", "", false, func(b *pipe.End) error {
+			m, _, err := b.RecvWith(bg, nil)
+			if err == nil && string(m) != "to B 0" {
+				err = fmt.Errorf("got %q", m)
+			}
+			return err
+		}),
 		end("pipe/Recv", "pipe.End.Recv", "", false, func(b *pipe.End) error {
 			m, err := b.Recv(bg, nil)
 			if err == nil && string(m) != "to B 0" {

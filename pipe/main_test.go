@@ -18,7 +18,7 @@ type arg struct {
 
 var roles = peertest.Roles[arg]{
 	"both ends": bothEnds, "restart": restart, "listen": listenOnly, "reopen": reopen, "dial": dialMany,
-	"http": serveHTTP, "accept": acceptPoor, "answer": answerOnce, "exec": answerAndExec, "produce": produce, "consume": consume, "hold names": holdNames,
+	"http": serveHTTP, "accept": acceptPoor, "answer": answerOnce, "exec": answerAndExec, "produce": produce, "consume": consume, "hold names": holdNames, "echo": echo,
 }
 
 // TestMain is a peer or the test run, which must leave nothing behind.

@@ -416,9 +416,11 @@ func three(n int, err error) error {
 }
 
 var (
-	publish    = now(func(v *victim) error { return v.r.Publish(bg, v.msgs[0]) })
-	subscribe1 = now(func(v *victim) error { return v.own(v.r.Subscribe(&topic.SubOptions{Last: 2})) })
-	receive1   = now(func(v *victim) error { return v.note(v.sub.Receive(bg, v.buf)) })
+	publish     = now(func(v *victim) error { return v.r.Publish(bg, v.msgs[0]) })
+	subscribe1  = now(func(v *victim) error { return v.own(v.r.Subscribe(&topic.SubOptions{Last: 2})) })
+	publishWith = now(func(v *victim) error { return v.r.PublishWith(bg, v.msgs[0], traced) })
+	traced      = shiplap.Envelope{"trace": []byte("00-0af7651916cd43dd8448eb2")}
+	receive1    = now(func(v *victim) error { return v.note(v.sub.Receive(bg, v.buf)) })
 )
 
 // 18 messages of 216 bytes fit.
@@ -432,6 +434,11 @@ var scenes = []*scene{
 		op: now(func(v *victim) error { return three(v.r.PublishMany(bg, v.msgs)) })},
 	{name: "topic/PublishMany, overwriting", overwrite: true, shift: 16, fill: 2, puts: 3,
 		op: now(func(v *victim) error { return three(v.r.PublishMany(bg, v.msgs)) })},
+	{name: "topic/PublishWith over the end of the ring", covers: []string{"topic.Raw.PublishWith"}, shift: 18, fill: 0, puts: 1,
+		op: publishWith, recover: publish, rputs: 1},
+	{name: "topic/PublishWith, overwriting", overwrite: true, shift: 17, fill: 2, puts: 1, op: publishWith},
+	{name: "publisher/PublishWith", covers: []string{"topic.RawPublisher.PublishWith"}, fill: 2, puts: 1, holds: true,
+		op: holding(func(v *victim, p *topic.RawPublisher) error { return p.PublishWith(bg, v.msgs[0], traced) })},
 	{name: "topic/Publisher", covers: []string{"topic.Raw.Publisher"}, fill: 2,
 		op: now(func(v *victim) error {
 			p, err := v.r.Publisher(bg)
@@ -464,6 +471,11 @@ var scenes = []*scene{
 		})},
 	{name: "subscription/TryReceive", covers: []string{"topic.RawSubscription.TryReceive"}, fill: 3, reads: true, gets: 1,
 		op: now(func(v *victim) error { return v.note(v.sub.TryReceive(v.buf)) })},
+	{name: "subscription/ReceiveWith", covers: []string{"topic.RawSubscription.ReceiveWith"}, fill: 3, reads: true, gets: 1,
+		op: now(func(v *victim) error {
+			b, _, err := v.sub.ReceiveWith(bg, v.buf)
+			return v.note(b, err)
+		})},
 	{name: "subscription/Close", covers: []string{"topic.RawSubscription.Close"}, fill: 3, reads: true,
 		op: now(func(v *victim) error { return v.sub.Close() })},
 

@@ -15,7 +15,7 @@ import (
 
 var roles = peertest.Roles[int]{
 	"publish": opened(publishForever), "receive": opened(receiveForever), "subscribe": opened(subscribeOnly),
-	"hold": opened(holdPublisher), "scribble": opened(scribble), "come and go": opened(comeAndGo),
+	"hold": opened(holdPublisher), "scribble": opened(scribble), "come and go": opened(comeAndGo), "receive traced": opened(receiveTraced),
 	"bench publish": opened(benchPublish), "bench receive": opened(benchReceive),
 }
 

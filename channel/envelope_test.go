@@ -1,0 +1,84 @@
+package channel_test
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"testing"
+
+	"github.com/shiplap-ipc/shiplap"
+	"github.com/shiplap-ipc/shiplap/channel"
+	"github.com/shiplap-ipc/shiplap/internal/peertest"
+)
+
+// enveloped is the envelope of message i; every third has none.
+func enveloped(i int) shiplap.Envelope {
+	if i%3 == 2 {
+		return nil
+	}
+	return shiplap.Envelope{"number": fmt.Append(nil, i), "trace": bytes.Repeat([]byte{byte(i)}, i%90)}
+}
+
+func same(t testing.TB, got, want shiplap.Envelope, err error) {
+	t.Helper()
+	if err != nil || !maps.EqualFunc(got, want, bytes.Equal) {
+		t.Fatalf("%v, %v; %v is wanted", got, err, want)
+	}
+}
+
+func TestEnvelopes(t *testing.T) {
+	a, b := pair[map[string]int](t, &channel.Options{Capacity: 4096})
+	for i := range 200 {
+		ok(t, a.SendWith(bg, map[string]int{"i": i}, enveloped(i)))
+		if i%5 == 0 {
+			v, err := b.Receive(bg)
+			if err != nil || v["i"] != i {
+				t.Fatal(v, err)
+			}
+			continue
+		}
+		v, env, err := b.ReceiveWith(bg)
+		same(t, env, enveloped(i), err)
+		if v["i"] != i {
+			t.Fatal(v)
+		}
+	}
+	raw := a.Raw()
+	is(t, "no key", raw.SendWith(bg, nil, shiplap.Envelope{"": nil}), shiplap.ErrName)
+	is(t, "too long", raw.SendWith(bg, make([]byte, raw.MaxMessage()-15), shiplap.Envelope{"k": nil}), shiplap.ErrTooLarge)
+	ok(t, raw.SendWith(bg, make([]byte, raw.MaxMessage()-16), shiplap.Envelope{"k": nil}))
+}
+
+// echo sends each message back with its envelope, until the other side is closed.
+func echo(d *shiplap.Domain, name string) error {
+	c, err := channel.Get[int](d, name, nil)
+	if err != nil {
+		return err
+	}
+	for peertest.Say("has it"); ; {
+		v, env, err := c.ReceiveWith(bg)
+		if err == nil {
+			err = c.SendWith(bg, v, env)
+		}
+		if err != nil {
+			return c.Close()
+		}
+	}
+}
+
+func TestEnvelopesOfProcesses(t *testing.T) {
+	d := domain(t)
+	c := set[int](t, d, "c", nil)
+	p := peertest.Start(t, d, "echo", "c")
+	p.Says("has it")
+	for i := range 1000 {
+		ok(t, c.SendWith(soon(t), i, enveloped(i)))
+		v, env, err := c.ReceiveWith(soon(t))
+		same(t, env, enveloped(i), err)
+		if v != i {
+			t.Fatal(v)
+		}
+	}
+	ok(t, c.Close())
+	ok(t, p.Wait())
+}
