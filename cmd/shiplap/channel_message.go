@@ -38,6 +38,9 @@ func wordingOf(typ string, raw bool) (*wording, error) {
 	return w, err
 }
 
+// asBytes is for messages that are text, or bytes of any type.
+var asBytes = &wording{desc: schema.Descriptor{Codec: schema.Raw}}
+
 func (w *wording) isText() bool { return w.desc.Codec == schema.Raw }
 
 // longestLine is the longest text of a message, where messages have so many bytes at most.

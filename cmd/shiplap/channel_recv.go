@@ -24,7 +24,8 @@ func newChannelRecvCmd(at *place) *cobra.Command {
 one of them died: everything that it had sent was written. When nobody was ever there it waits; when they are gone already it writes what they left and
 ends, unless --wait makes it wait for the next who comes, or --follow for one after the other.
 
-` + wordingHelp + ` With --json a line is {"message": …}, or {"message_base64": "…"} where it is no text.
+` + wordingHelp + ` With --json a line is {"message": …}, or {"message_base64": "…"} where it is no text,
+with "envelope": {…} if something stands in front of it.
 
 A message goes to one receiver: another one at the same side, the program itself perhaps, does not get what is written here.`,
 		Example: `  shiplap channel recv chat --create            # one terminal
@@ -85,22 +86,39 @@ func (f *follower) TryReceive(dst []byte) ([]byte, error) {
 	return msg, err
 }
 
-func (f *follower) Receive(ctx context.Context, dst []byte) ([]byte, error) {
+func (f *follower) Receive(ctx context.Context, dst []byte) (msg []byte, err error) {
+	err = f.follow(ctx, func() error {
+		msg, err = f.Raw.Receive(ctx, dst)
+		return err
+	})
+	return msg, err
+}
+
+func (f *follower) ReceiveWith(ctx context.Context, dst []byte) (msg []byte, env shiplap.Envelope, err error) {
+	err = f.follow(ctx, func() error {
+		msg, env, err = f.Raw.ReceiveWith(ctx, dst)
+		return err
+	})
+	return msg, env, err
+}
+
+// follow receives until there is a message, or a reason to end.
+func (f *follower) follow(ctx context.Context, receive func() error) error {
 	for {
-		msg, err := f.Raw.Receive(ctx, dst)
+		err := receive()
 		if !f.patient(err) {
-			return msg, err
+			return err
 		}
 		wait, cancel := context.WithTimeout(ctx, comeBack)
 		err = f.WaitPeer(wait)
 		cancel()
 		switch {
 		case ctx.Err() != nil:
-			return dst, context.Cause(ctx)
+			return context.Cause(ctx)
 		case err == nil:
 			f.met = true
 		case !errors.Is(err, context.DeadlineExceeded):
-			return dst, err
+			return err
 		}
 	}
 }

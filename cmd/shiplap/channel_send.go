@@ -22,6 +22,8 @@ of standard input is one message.
 
 ` + wordingHelp + `
 
+` + envelopeHelp + `
+
 Before anybody was at the other side, messages wait in the channel, and send waits while it is full. When nobody is there any more the exit code is 5;
 --wait waits first for somebody. What was sent stays for the next who comes.`,
 		Example: `  shiplap channel send chat --create "are you there?"      # one terminal
@@ -47,6 +49,7 @@ Before anybody was at the other side, messages wait in the channel, and send wai
 		},
 	}
 	s.chosen.flags(cmd)
+	s.envelope.bind(cmd)
 	s.patience.flags(cmd, "for room, and for somebody with --wait")
 	cmd.Flags().BoolVar(&raw, "raw", false, "all of standard input is one message, as it is")
 	cmd.Flags().BoolVarP(&s.wait, "wait", "w", false, "wait first until somebody is at the other side")
@@ -59,8 +62,9 @@ type sender struct {
 	chosen
 	patience
 	*wording
-	wait bool
-	n    int // messages sent
+	wait     bool
+	envelope envelopeFlag
+	n        int // messages sent
 }
 
 func (s *sender) run(cmd *cobra.Command, messages []string, raw bool) error {
@@ -114,12 +118,25 @@ func (s *sender) send(cmd *cobra.Command, msgs [][]byte) error {
 }
 
 func (s *sender) one(ctx context.Context, msg []byte) error {
+	if s.envelope.env != nil {
+		return s.oneEnveloped(ctx, msg)
+	}
 	if s.noWait {
 		return s.chosen.raw.TrySend(msg)
 	}
 	wait, cancel := s.context(ctx)
 	defer cancel()
 	return s.chosen.raw.Send(wait, msg)
+}
+
+func (s *sender) oneEnveloped(ctx context.Context, msg []byte) error {
+	wait, cancel := s.brief(ctx)
+	defer cancel()
+	err := s.chosen.raw.SendWith(wait, msg, s.envelope.env)
+	if s.noWait && errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		return fmt.Errorf("channel %q: %w", s.chosen.raw.Name(), shiplap.ErrFull)
+	}
+	return err
 }
 
 const largerChannel = "a channel made with more --capacity"

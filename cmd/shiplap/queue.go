@@ -138,6 +138,14 @@ func (p *patience) context(ctx context.Context) (context.Context, context.Cancel
 	return context.WithTimeout(ctx, p.timeout)
 }
 
+// brief is the context of a call that can only wait: with --no-wait it does so as now does.
+func (p *patience) brief(ctx context.Context) (context.Context, context.CancelFunc) {
+	if p.noWait {
+		return context.WithTimeout(ctx, lockPatience)
+	}
+	return p.context(ctx)
+}
+
 // now repeats a call that does not wait while it fails only because somebody holds the lock.
 func now(ctx context.Context, try func() error) error {
 	start := time.Now()

@@ -53,10 +53,16 @@ type letter struct {
 	Holder int    `json:"holder,omitempty"` // pid
 	Text   string `json:"text,omitempty"`
 	Bytes  []byte `json:"bytes,omitempty"` // in place of text that is not UTF-8
+	envelopeText
+	EnvelopeError string `json:"envelope_error,omitempty"`
 }
 
 func letterOf(m queue.Message) letter {
 	l := letter{Size: len(m.Body), Count: m.Count, Holder: m.Holder}
+	env, err := m.Envelope()
+	if l.envelopeText = envelopeTextOf(env); err != nil {
+		l.EnvelopeError = err.Error()
+	}
 	if utf8.Valid(m.Body) {
 		l.Text = string(m.Body)
 	} else {

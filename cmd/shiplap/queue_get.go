@@ -20,7 +20,8 @@ func newQueueGetCmd(at *place) *cobra.Command {
 		Use:   "get NAME",
 		Short: "Take messages from a queue and write them",
 		Long: `Take one message, waiting for it, and write it to standard output with a newline; with --raw, exactly
-as it is. --count takes more, --all what is there now, --follow everything until the queue is closed.
+as it is; with --json, as {"message": …}, or {"message_base64": "…"} where it is no text, and with
+"envelope": {…} if something stands in front of it. --count takes more, --all what is there now, --follow everything until the queue is closed.
 
 From a queue that was made with --ack, a message is acknowledged only after it was written: if get dies
 before, the next consumer gets it. --ack insists on that and refuses other queues, where a message that
@@ -58,8 +59,10 @@ was taken is lost if its consumer dies before it is written.`,
 	f.BoolVarP(&follow, "follow", "f", false, "go on until the queue is closed")
 	f.BoolVar(&ack, "ack", false, "refuse a queue without acknowledgement")
 	f.BoolVar(&g.raw, "raw", false, "add no newlines")
+	f.BoolVar(&g.json, "json", false, "write an object of JSON a line, with the message's envelope")
 	g.flags(cmd, "for each next message")
 	cmd.MarkFlagsMutuallyExclusive("count", "all", "follow")
+	cmd.MarkFlagsMutuallyExclusive("raw", "json")
 	cmd.MarkFlagsMutuallyExclusive("all", "timeout")
 	return cmd
 }
@@ -69,11 +72,12 @@ type getter struct {
 	q             *queue.Raw
 	w             io.Writer
 	name          string
-	raw           bool
+	raw, json     bool
 	follow, drain bool
 	count, left   int64
 	n             int64 // taken
 	buf           []byte
+	wrong         error // the first envelope that cannot be decoded
 }
 
 const (
@@ -89,6 +93,8 @@ func (g *getter) run(ctx context.Context) error {
 	switch {
 	case g.q.Ack():
 		step = g.acknowledged
+	case g.json:
+		step = g.enveloped
 	case g.noWait:
 		step = g.now
 	}
@@ -104,7 +110,7 @@ func (g *getter) run(ctx context.Context) error {
 			return context.Cause(ctx)
 		}
 	}
-	return nil
+	return g.wrong
 }
 
 // end turns what ended the loop into what the user hears.
@@ -117,7 +123,7 @@ func (g *getter) end(ctx context.Context, err error) error {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case errors.Is(err, shiplap.ErrClosed) && (g.follow || g.drain), errors.Is(err, shiplap.ErrEmpty) && g.drain:
-		return nil
+		return g.wrong
 	case errors.Is(err, shiplap.ErrClosed):
 		return exitError{error: fmt.Errorf("queue %q: %w and drained%s", g.name, shiplap.ErrClosed, of), code: exitEnded}
 	case errors.Is(err, context.DeadlineExceeded):
@@ -135,6 +141,38 @@ func (g *getter) add(msg []byte) {
 	}
 	g.n++
 	g.left--
+}
+
+// addObject adds a message and its envelope as an object of JSON. One whose envelope cannot be decoded is shown without.
+func (g *getter) addObject(msg []byte, env shiplap.Envelope, err error) error {
+	if err != nil && g.wrong == nil {
+		g.wrong = exitError{fmt.Errorf("message %d: %w; it is shown without", g.n+1, err), exitFailure, "get without --json leaves envelopes out"}
+	}
+	b, err := asBytes.appendObject(nil, msg)
+	if err == nil {
+		b, err = appendEnvelope(b, env)
+	}
+	if err == nil {
+		g.add(b)
+	}
+	return err
+}
+
+// enveloped takes one message with its envelope.
+func (g *getter) enveloped(ctx context.Context) error {
+	wait, cancel := g.brief(ctx)
+	defer cancel()
+	msg, env, err := g.q.GetWith(wait, nil)
+	bad, ok := errors.AsType[*queue.UndecodableError](err)
+	switch {
+	case ok:
+		err = bad
+	case g.noWait && errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
+		return shiplap.ErrEmpty
+	case err != nil:
+		return err
+	}
+	return g.addObject(msg, env, err)
 }
 
 // flush writes what was taken. There is never anything held back while we wait.
@@ -183,11 +221,16 @@ func (g *getter) now(ctx context.Context) error {
 func (g *getter) acknowledged(ctx context.Context) error {
 	var held []*queue.RawDelivery
 	hold := func(d *queue.RawDelivery, err error) error {
-		if err == nil {
-			held = append(held, d)
-			g.add(d.Body)
+		if err != nil {
+			return err
 		}
-		return err
+		held = append(held, d)
+		if g.json {
+			env, err := d.Envelope()
+			return g.addObject(d.Body, env, err)
+		}
+		g.add(d.Body)
+		return nil
 	}
 	err := g.first(ctx, hold)
 	if err != nil {

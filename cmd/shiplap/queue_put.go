@@ -27,9 +27,12 @@ they come. While the queue is full, put waits.
 With --raw, each file, or all of standard input, is one message; with --chunk it is cut into messages
 of that size (the last one may be shorter). Nothing is added that tells where they were cut.
 
+` + envelopeHelp + `
+
 What put has reported (exit code 0) is in the queue, whoever dies.`,
 		Example: `  seq 1000000 | shiplap queue put numbers
   shiplap queue put jobs -m "resize 1.png" -m "resize 2.png"
+  shiplap queue put jobs -m "resize 3.png" --envelope traceparent=00-4bf9-00f0-01
   shiplap queue put images --raw *.png
   shiplap queue put blocks --raw --chunk 64K < disk.img`,
 		Args:              cobra.MinimumNArgs(1),
@@ -54,15 +57,17 @@ What put has reported (exit code 0) is in the queue, whoever dies.`,
 	cmd.Flags().BoolVar(&raw, "raw", false, "each input is one message, as it is")
 	cmd.Flags().Var(&chunk, "chunk", "with --raw: `size` of the messages to cut the input into")
 	cmd.Flags().StringArrayVarP(&messages, "message", "m", nil, "put this `text` instead of input; may be repeated")
+	p.envelope.bind(cmd)
 	p.flags(cmd, "for room")
 	return cmd
 }
 
 type putter struct {
 	patience
-	q    *queue.Raw
-	name string
-	n    int64 // messages put
+	q        *queue.Raw
+	name     string
+	envelope envelopeFlag
+	n        int64 // messages put
 }
 
 func (p *putter) run(cmd *cobra.Command, files, messages []string, raw bool, chunk int) error {
@@ -159,6 +164,9 @@ func (p *putter) chunks(ctx context.Context, name string, in *feed, chunk int) e
 }
 
 func (p *putter) put(ctx context.Context, msgs [][]byte) error {
+	if p.envelope.env != nil {
+		return p.putEnveloped(ctx, msgs)
+	}
 	if p.noWait {
 		return p.putNow(ctx, msgs)
 	}
@@ -177,6 +185,27 @@ func (p *putter) put(ctx context.Context, msgs [][]byte) error {
 		default:
 			return err
 		}
+	}
+	return nil
+}
+
+func (p *putter) putEnveloped(ctx context.Context, msgs [][]byte) error {
+	for _, m := range msgs {
+		wait, cancel := p.brief(ctx)
+		err := p.q.PutWith(wait, m, p.envelope.env)
+		cancel()
+		switch {
+		case err == nil:
+		case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil && p.noWait:
+			return fmt.Errorf("queue %q: %w", p.name, shiplap.ErrFull)
+		case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
+			return fmt.Errorf("queue %q: %w: no room within %v", p.name, shiplap.ErrFull, p.timeout)
+		case errors.Is(err, shiplap.ErrTooLarge):
+			return exitError{err, exitFailure, "a smaller envelope, or a queue with more --capacity"}
+		default:
+			return err
+		}
+		p.n++
 	}
 	return nil
 }

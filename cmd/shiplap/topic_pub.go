@@ -23,6 +23,8 @@ standard input is one message. Without subscribers it is published all the same;
 
 ` + wordingHelp + `
 
+` + envelopeHelp + `
+
 A topic that was not made with --overwrite makes us wait while a subscriber leaves no room; when --timeout runs out, the slowest one is named. What pub has
 reported (exit code 0) is there for all, whoever dies.`,
 		Example: `  shiplap topic pub news "it works" "it still works"
@@ -49,6 +51,7 @@ reported (exit code 0) is there for all, whoever dies.`,
 		},
 	}
 	cmd.Flags().BoolVar(&raw, "raw", false, "all of standard input is one message, as it is")
+	p.envelope.bind(cmd)
 	p.flags(cmd, "for slow subscribers")
 	cmd.SetFlagErrorFunc(minusFirst("NAME -- -5"))
 	return cmd
@@ -57,8 +60,9 @@ reported (exit code 0) is there for all, whoever dies.`,
 type publisher struct {
 	patience
 	*wording
-	t *topic.Raw
-	n int // messages published
+	t        *topic.Raw
+	envelope envelopeFlag
+	n        int // messages published
 }
 
 func (p *publisher) run(cmd *cobra.Command, messages []string, raw bool) error {
@@ -114,6 +118,9 @@ func (w *wording) parseAll(what string, number int64, texts [][]byte) ([][]byte,
 }
 
 func (p *publisher) publish(ctx context.Context, msgs [][]byte) error {
+	if p.envelope.env != nil {
+		return p.publishEnveloped(ctx, msgs)
+	}
 	if p.noWait {
 		for _, m := range msgs {
 			if err := now(ctx, func() error { return p.t.TryPublish(m) }); err != nil {
@@ -132,6 +139,19 @@ func (p *publisher) publish(ctx context.Context, msgs [][]byte) error {
 		if err != nil && (n == 0 || !errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil) {
 			return p.explain(ctx, err)
 		}
+	}
+	return nil
+}
+
+func (p *publisher) publishEnveloped(ctx context.Context, msgs [][]byte) error {
+	for _, m := range msgs {
+		wait, cancel := p.brief(ctx)
+		err := p.t.PublishWith(wait, m, p.envelope.env)
+		cancel()
+		if err != nil {
+			return p.explain(ctx, err)
+		}
+		p.n++
 	}
 	return nil
 }

@@ -22,7 +22,8 @@ func newTopicSubCmd(at *place) *cobra.Command {
 		Long: `Write each message that is published from now on, a line each, until the topic is closed, --count messages came, or Ctrl-C. --last begins with
 messages from before, as many of them as are still there.
 
-` + wordingHelp + ` With --json a line is {"message": …}, or {"message_base64": "…"} where it is no text, or {"missed": N}.
+` + wordingHelp + ` With --json a line is {"message": …}, or {"message_base64": "…"} where it is no text, with "envelope": {…} if
+something stands in front of it, or {"missed": N}.
 
 A subscriber that is too slow for a topic with --overwrite misses messages: how many is said on standard error. In any other topic publishers
 wait for it: do not stop it for long.`,
@@ -60,6 +61,7 @@ wait for it: do not stop it for long.`,
 type source interface {
 	Receive(ctx context.Context, dst []byte) ([]byte, error)
 	TryReceive(dst []byte) ([]byte, error)
+	ReceiveWith(ctx context.Context, dst []byte) ([]byte, shiplap.Envelope, error)
 }
 
 // listener writes messages as they come.
@@ -75,6 +77,7 @@ type listener struct {
 	missed    uint64
 	buf       []byte
 	msg       []byte
+	env       shiplap.Envelope // with --json
 }
 
 func (l *listener) flags(cmd *cobra.Command) {
@@ -128,14 +131,21 @@ func (l *listener) next(ctx context.Context, from source) (err error) {
 	if ctx.Err() != nil { // asked here and not after the next message: one that was taken out of the channel has to be written
 		return context.Cause(ctx)
 	}
-	l.msg, err = from.TryReceive(l.msg[:0])
-	if isAny(err, shiplap.ErrEmpty, shiplap.ErrBusy) {
-		if err := l.flush(); err != nil {
+	if l.json {
+		err = l.wait(ctx, func(wait context.Context) error {
+			l.msg, l.env, err = from.ReceiveWith(wait, l.msg[:0])
 			return err
-		}
-		wait, cancel := l.context(ctx)
-		defer cancel()
-		l.msg, err = from.Receive(wait, l.msg[:0])
+		})
+	} else if l.msg, err = from.TryReceive(l.msg[:0]); isAny(err, shiplap.ErrEmpty, shiplap.ErrBusy) {
+		err = l.wait(ctx, func(wait context.Context) error {
+			l.msg, err = from.Receive(wait, l.msg[:0])
+			return err
+		})
+	}
+	if bad, ok := errors.AsType[*topic.UndecodableError](err); ok {
+		fmt.Fprintf(l.err, "shiplap: %v; message %d is shown without\n", bad, l.n+1)
+		l.unshown++
+		err = nil
 	}
 	if lag, ok := errors.AsType[topic.ErrLagged](err); ok {
 		l.lagged(lag.N)
@@ -152,6 +162,16 @@ func (l *listener) next(ctx context.Context, from source) (err error) {
 	return nil
 }
 
+// wait receives a message that is waited for, after all before are written.
+func (l *listener) wait(ctx context.Context, receive func(context.Context) error) error {
+	if err := l.flush(); err != nil {
+		return err
+	}
+	ctx, cancel := l.context(ctx)
+	defer cancel()
+	return receive(ctx)
+}
+
 // add appends the message to what is to be written.
 func (l *listener) add() {
 	form := l.appendText
@@ -159,6 +179,9 @@ func (l *listener) add() {
 		form = l.appendObject
 	}
 	buf, err := form(l.buf, l.msg)
+	if err == nil && l.json {
+		buf, err = appendEnvelope(buf, l.env)
+	}
 	if err != nil {
 		fmt.Fprintf(l.err, "shiplap: %s: message %d, of %d bytes, is none of the type %s: %v\n", l.name, l.n, len(l.msg), l.desc.Text, err)
 		l.unshown++

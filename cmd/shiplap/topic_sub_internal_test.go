@@ -30,6 +30,11 @@ func (s *interruptedSource) Receive(ctx context.Context, dst []byte) ([]byte, er
 	return dst, context.Cause(ctx)
 }
 
+func (s *interruptedSource) ReceiveWith(ctx context.Context, dst []byte) ([]byte, shiplap.Envelope, error) {
+	msg, err := s.Receive(ctx, dst)
+	return msg, nil, err
+}
+
 // What was taken out is written, whatever came meanwhile; what was not stays there.
 func TestListenInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(context.Background())
@@ -62,6 +67,11 @@ func (s *closedSource) TryReceive(dst []byte) ([]byte, error) {
 
 func (s *closedSource) Receive(_ context.Context, dst []byte) ([]byte, error) {
 	return s.TryReceive(dst)
+}
+
+func (s *closedSource) ReceiveWith(_ context.Context, dst []byte) ([]byte, shiplap.Envelope, error) {
+	msg, err := s.TryReceive(dst)
+	return msg, nil, err
 }
 
 // A message that could not be shown is no success, however it ended.
