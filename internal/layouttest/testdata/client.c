@@ -3,6 +3,8 @@
 //
 //	client BASE DOMAIN QUEUE join                 join the domain, then sleep
 //	client BASE DOMAIN QUEUE put                  lines of stdin become messages
+//	client BASE DOMAIN QUEUE put KEY=VALUE        the same, with an envelope before each
+//	client BASE DOMAIN QUEUE get-with N, receive-with N   get and receive, with envelopes before the messages, as "key=value "
 //	client BASE DOMAIN QUEUE get N [consumer]     N messages become lines (0: until closed and drained); then hold
 //	client BASE DOMAIN QUEUE receive N            the same with acknowledgement, each preceded by its count
 //	client BASE DOMAIN QUEUE lease N              receive without acknowledging, then sleep
@@ -133,6 +135,7 @@ static _Noreturn void hold(const char *side) {
 int main(int argc, char **argv) {
 	int dir = start(argc, argv);
 	const char *cmd = argv[4], *arg = argc > 5 ? argv[5] : "";
+	show = !!strstr(cmd, "-with");
 	if (!strcmp(cmd, "join")) forever("joined");
 	open_queue(dir, argv[3]);
 	if (hdr == 16) reclaim = try_reclaim;
@@ -141,11 +144,15 @@ int main(int argc, char **argv) {
 	if (!strcmp(cmd, "put")) {
 		char *line = NULL;
 		size_t room_for = 0;
-		for (ssize_t k; (k = getline(&line, &room_for, stdin)) > 0;) put(line, (u64)k - (line[k - 1] == '\n'), NULL);
-	} else if (!strcmp(cmd, "get")) {
+		for (ssize_t k; (k = getline(&line, &room_for, stdin)) > 0;) {
+			u64 len = (u64)k - (line[k - 1] == '\n');
+			const char *msg = *arg ? enveloped(arg, line, len, &len) : line;
+			put(msg, len, NULL);
+		}
+	} else if (!strncmp(cmd, "get", 3)) {
 		for (long i = 0; (n == 0 || i < n) && get(); i++) {}
 		if (argc > 6) hold(argv[6]);
-	} else if (!strcmp(cmd, "receive") || !strcmp(cmd, "lease") || !strcmp(cmd, "nack")) {
+	} else if (!strncmp(cmd, "receive", 7) || !strcmp(cmd, "lease") || !strcmp(cmd, "nack")) {
 		for (long i = 0; (n == 0 || i < n) && receive(&l); i++) {
 			fetch(l.pos, l.h);
 			printf("%d ", (int)l.count);

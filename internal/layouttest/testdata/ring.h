@@ -1,6 +1,6 @@
 // Rings, written from docs/layout.md alone. The section of that page that a function follows stands before it.
 #pragma once
-#include "base.h"
+#include "envelope.h"
 
 enum { // section 8: a ring's control words
 	PLOCK = 0, CLOCK = 128, NOT_EMPTY = 256, NOT_FULL = 384, TAIL = 512, PUTS = 520, BYTES = 528,
@@ -19,7 +19,7 @@ static int (*peer_gone)(void); // whether those at the other end are gone; may b
 static inline u8 *word(u64 pos) { return area + (pos & (size - 1)); }
 static inline u64 record(u64 h) {
 	u64 n = hdr + (((h & 0xffffffff) + 7) & ~(u64)7);
-	if ((h >> 32 & 0xff) != 1 || n + 8 > size) corrupt("record header");
+	if ((h >> 32 & 0xfd) != 1 || n + 8 > size) corrupt("record header");
 	return n;
 }
 static inline u64 number(u64 near, u64 h) {
@@ -40,8 +40,9 @@ static inline void fetch(u64 pos, u64 h) {
 	if (!buf && !(buf = malloc(size))) die("no memory");
 	memcpy(buf, area + off, k);
 	memcpy(buf + k, area, n - k);
+	body_of(buf, h); // before anything is taken
 }
-static inline void print(u64 h) { fwrite(buf, 1, h & 0xffffffff, stdout), putchar('\n'); }
+static inline void print(u64 h) { print_message(buf, h); }
 
 // Section 8.1.
 static u64 p_pos, p_puts, p_taken, p_want;
@@ -92,7 +93,7 @@ static inline int put(const void *msg, u64 n, const char *at) {
 		die("closed");
 	}
 	maybe_die(at, "busy");
-	st64(word(p_pos), n | (u64)1 << 32 | (p_puts + 1) << 40); // the commit
+	st64(word(p_pos), n | (u64)1 << 32 | bits | (p_puts + 1) << 40); // the commit
 	maybe_die(at, "commit");
 	st64(ring + TAIL, p_pos + need);
 	maybe_die(at, "tail");

@@ -5,9 +5,11 @@
 //	                                           N-th store to shared memory
 //	topic BASE DOMAIN TOPIC subscribe N LAST   N messages become lines (0: until the topic has ended), to begin
 //	                                           with the LAST ones of before; "lagged N" stands for N that are gone
+//	topic BASE DOMAIN TOPIC publish KEY=VALUE  the same, with an envelope before each message
+//	topic BASE DOMAIN TOPIC subscribe-with N LAST   with envelopes before the messages, as "key=value "
 //	topic BASE DOMAIN TOPIC hold N             subscribe to N messages, then sleep
 //	topic BASE DOMAIN TOPIC close              no more is published
-#include "base.h"
+#include "envelope.h"
 
 enum { // section 23
 	LOCK = 4096, PUBLISHED = 4224, PUBLISHED_SLEEPS = 4232, ROOM = 4352, ROOM_SLEEPS = 4360, TAIL = 4480, FREED = 4488, BYTES = 4496,
@@ -38,10 +40,10 @@ static u64 pad(u64 n) { return (n + 7) & ~(u64)7; }
 static int before(u64 a, u64 b) { return (int64_t)(a - b) < 0; }
 static u64 record(u64 h) {
 	u64 n = h & 0xffffffff;
-	if ((h >> 32 & 0xff) != 1 || n > size - 32) corrupt("record header");
+	if ((h >> 32 & 0xfd) != 1 || n > size - 32) corrupt("record header");
 	return 16 + pad(n);
 }
-static u64 header(u64 n, u64 number) { return n | (u64)1 << 32 | number << 40; }
+static u64 header(u64 n, u64 number) { return n | (u64)1 << 32 | bits | number << 40; }
 static u8 *slot_at(u64 i) { return ctl + SLOT_TABLE + SLOT_SIZE * i; }
 static u64 in_use(void) { u64 n = ld32(ctl + IN_USE); return n < subscribers ? n : subscribers; }
 
@@ -226,7 +228,7 @@ static int something(void) {
 }
 // 1: a message was printed; 0: the topic has ended.
 static int receive(void) {
-	static char *buf;
+	static u8 *buf;
 	if (!buf && !(buf = malloc(size + 8))) die("no memory");
 	for (;;) {
 		if (state() & REMOVED) die("removed");
@@ -246,11 +248,12 @@ static int receive(void) {
 			memcpy(buf + i, &w, 8);
 		}
 		if (overwrite && passed()) { lagged(); continue; }
+		body_of(buf, h);
 		c += all, k++;
 		st64(mine + S_CURSOR, c); // the commit
 		st64(mine + S_NUMBER, k);
 		if (!overwrite) wake(ctl + ROOM, INT32_MAX);
-		fwrite(buf, 1, n, stdout), putchar('\n');
+		print_message(buf, h);
 		return 1;
 	}
 }
@@ -260,12 +263,18 @@ int main(int argc, char **argv) {
 	const char *cmd = argv[4];
 	long n = argc > 5 ? strtol(argv[5], NULL, 10) : 0;
 	if (!strcmp(cmd, "publish")) {
-		if (argc > 5) steps_left = n;
+		const char *pair = argc > 5 && strchr(argv[5], '=') ? argv[5] : NULL;
+		if (argc > 5 && !pair) steps_left = n;
 		char *line = NULL;
 		size_t room_for_line = 0;
-		for (ssize_t len; (len = getline(&line, &room_for_line, stdin)) > 0;) publish(line, (u64)len - (line[len - 1] == '\n'));
+		for (ssize_t len; (len = getline(&line, &room_for_line, stdin)) > 0;) {
+			u64 all = (u64)len - (line[len - 1] == '\n');
+			const char *msg = pair ? enveloped(pair, line, all, &all) : line;
+			publish(msg, all);
+		}
 		puts("published");
-	} else if (!strcmp(cmd, "subscribe") || !strcmp(cmd, "hold")) {
+	} else if (!strncmp(cmd, "subscribe", 9) || !strcmp(cmd, "hold")) {
+		show = !strcmp(cmd, "subscribe-with");
 		subscribe(argc > 6 ? strtoull(argv[6], NULL, 10) : 0);
 		puts("subscribed");
 		fflush(stdout);
