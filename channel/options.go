@@ -50,7 +50,8 @@ type Options struct {
 	// Side is which side Get opens; empty means SideB.
 	Side Side
 	// MaxReceive is the longest message in bytes that this handle copies out, 0 for any that fits. A
-	// longer one is shiplap.ErrTooLarge, before memory is taken for it; it stays in the channel.
+	// longer one is shiplap.ErrTooLarge, before memory is taken for it; it stays in the channel. Its envelope
+	// counts.
 	MaxReceive int
 	// Wait is how this handle waits, if not as its domain does.
 	Wait shiplap.WaitMode

@@ -159,7 +159,7 @@ func (r *Raw) Side() Side { return Side(r.side.String()) }
 // Type is the descriptor of the messages.
 func (r *Raw) Type() string { return r.obj.Desc }
 
-// MaxMessage is the longest message that fits, in bytes.
+// MaxMessage is the longest message that fits, in bytes; its envelope counts.
 func (r *Raw) MaxMessage() int { return r.out.MaxPayload() }
 
 // String names the channel and the side.

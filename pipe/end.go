@@ -93,7 +93,7 @@ func (e *End) Name() string { return e.obj.Name }
 // String names the end.
 func (e *End) String() string { return fmt.Sprintf("end %s of pipe %q", e.side, e.obj.Name) }
 
-// MaxMessage is the longest message that Send takes, in bytes.
+// MaxMessage is the longest message that Send takes, in bytes; its envelope counts.
 func (e *End) MaxMessage() int { return e.out.MaxPayload() }
 
 // errPeerDied is what a wait ends with when the other process is gone.

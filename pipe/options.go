@@ -25,8 +25,8 @@ type Options struct {
 	// Label is free text for people, up to 256 bytes (creation).
 	Label string
 	// MaxReceive is the longest message in bytes that this end copies out, 0 for any that fits. A longer one is
-	// shiplap.ErrTooLarge, before memory is taken for it; it stays in the pipe. Read and
-	// net.Conn are streams and need no bound.
+	// shiplap.ErrTooLarge, before memory is taken for it; it stays in the pipe. Its envelope
+	// counts. Read and net.Conn are streams and need no bound.
 	MaxReceive int
 	// Wait is how this end waits, if not as its domain does.
 	Wait shiplap.WaitMode

@@ -7,6 +7,9 @@
 // message that comes back too often goes to a queue of dead letters. RawDelivery.MoveTo moves a message from one
 // queue to another such that, whatever dies when, it is in exactly one of the two.
 //
+// PutWith puts a shiplap.Envelope in front of a message, such as a trace context. GetWith takes both, a delivery and
+// what Browse shows have an Envelope; everything else gives the message as it would be without.
+//
 // Queue is the typed queue, Raw the same in bytes. Their methods take the lock of their side for
 // each call and may be called concurrently. Producer and Consumer (RawProducer and RawConsumer) hold
 // their side exclusively until closed: a message then costs a copy and a store, and can be written

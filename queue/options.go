@@ -51,7 +51,7 @@ type Options struct {
 	Codec Codec
 	// MaxReceive is the longest message in bytes that this handle copies out, 0 for any that fits. A longer one is
 	// shiplap.ErrTooLarge, before memory is taken for it; it stays in the queue, for others, or for GetMany and Peek, which do
-	// not copy.
+	// not copy. Its envelope counts.
 	MaxReceive int
 	// Undecodable gets the deliveries that Deliveries of this handle cannot decode, and settles them: with Ack once
 	// the bytes are safe elsewhere, or with Nack: then the next consumer gets it before all newer messages, and that may be

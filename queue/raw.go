@@ -134,7 +134,7 @@ func (q *Raw) Type() string { return q.obj.Desc }
 // Ack reports whether deliveries have to be acknowledged.
 func (q *Raw) Ack() bool { return q.row.Ack() }
 
-// MaxMessage is the longest message that fits, in bytes.
+// MaxMessage is the longest message that fits, in bytes; its envelope counts.
 func (q *Raw) MaxMessage() int { return q.row.MaxPayload() }
 
 // String names the queue.

@@ -75,7 +75,8 @@ type Options struct {
 	// Codec of the messages; it must be the same for all who open the topic.
 	Codec Codec
 	// MaxReceive is the longest message in bytes that this handle copies out, 0 for any that fits. A
-	// longer one is shiplap.ErrTooLarge, before memory is taken for it; the next call goes on behind it.
+	// longer one is shiplap.ErrTooLarge, before memory is taken for it; the next call goes on behind it. Its
+	// envelope counts.
 	MaxReceive int
 	// Wait is how this handle waits, if not as its domain does.
 	Wait shiplap.WaitMode

@@ -105,7 +105,7 @@ func (t *Raw) Type() string { return t.obj.Desc }
 // Policy is what happens when a subscriber does not keep up.
 func (t *Raw) Policy() Policy { return Policy(t.obj.Params[paramPolicy]) }
 
-// MaxMessage is the longest message that fits, in bytes.
+// MaxMessage is the longest message that fits, in bytes; its envelope counts.
 func (t *Raw) MaxMessage() int { return t.row.MaxPayload() }
 
 // String names the topic.

@@ -256,36 +256,6 @@ func TestCorruptEnvelope(t *testing.T) {
 	}
 }
 
-// TestTopicEnvelopeOverwritten: what is overwritten while it is read is gone, and never corrupt.
-func TestTopicEnvelopeOverwritten(t *testing.T) {
-	w := newTopicWorld(MinArea, true, 4)
-	s := subscribe(t, w.open(1), 0)
-	const n = 200_000
-	done := make(chan error, 1)
-	go func() {
-		f := w.open(2)
-		var err error
-		for i := 0; i < n && err == nil; i++ { // bodies that are no envelopes
-			err = f.PutWith(bg, []byte{8, 0, 0, 0, 0, 0, 0, 0}[:8*(i%2)], bytes.Repeat([]byte{0xff}, i%700))
-		}
-		f.Close()
-		done <- err
-	}()
-	var env, b []byte
-	for {
-		var err error
-		b, err = s.GetWith(bg, b[:0], &env)
-		var lagged Lagged
-		switch {
-		case errors.Is(err, errs.ErrClosed):
-			must(t, <-done)
-			return
-		case err != nil && !errors.As(err, &lagged):
-			t.Fatal(err)
-		}
-	}
-}
-
 // everyEnvelope reads what the memory holds in the ways that know envelopes.
 func everyEnvelope(ctx context.Context, r *Queue, add func(error)) {
 	var env []byte

@@ -36,9 +36,17 @@ func ofLength(n int) []byte {
 
 // newTopic has messages of 1 and 2 bytes, and so much behind them that the next message takes their place.
 func newTopic(overwrite bool) *aTopic {
+	return newTopicOf(overwrite, func(f *Topic) error { return f.Put(context.Background(), ofLength(1)) })
+}
+
+// newTopicOf is newTopic with a first message that first puts.
+func newTopicOf(overwrite bool, first func(f *Topic) error) *aTopic {
 	a := &aTopic{w: newTopicWorld(MinArea, overwrite, 2)}
 	f := a.open(nobody{})
-	for _, n := range []int{1, 2, 1960, 1960} {
+	if err := first(f); err != nil {
+		panic(err)
+	}
+	for _, n := range []int{2, 1960, 1960} {
 		if err := f.Put(context.Background(), ofLength(n)); err != nil {
 			panic(err)
 		}
