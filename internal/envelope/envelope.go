@@ -76,9 +76,9 @@ func checkKey(k string) error {
 }
 
 // Len is the length of the block that begins with a word, in a payload of most bytes.
-func Len(first uint64, most int) (int, error) {
+func Len(first, most uint64) (int, error) {
 	n := uint32(first)
-	if n < headSize || n%align != 0 || n > MostBytes || uint64(n) > uint64(most) {
+	if n < headSize || n%align != 0 || n > MostBytes || uint64(n) > most {
 		return 0, fmt.Errorf("%w: an envelope of %d bytes in a message of %d", errs.ErrCorrupt, n, most)
 	}
 	return int(n), nil
@@ -94,7 +94,7 @@ func Decode(block []byte) (map[string][]byte, error) {
 	if len(block) < headSize {
 		return nil, short(len(block))
 	}
-	n, err := Len(binary.LittleEndian.Uint64(block), len(block))
+	n, err := Len(binary.LittleEndian.Uint64(block), uint64(len(block)))
 	if err != nil {
 		return nil, err
 	}

@@ -37,7 +37,7 @@ func TestRoundTrip(t *testing.T) {
 		if len(m) == 0 {
 			continue
 		}
-		if n, err := Len(binary.LittleEndian.Uint64(block), len(block)+4); err != nil || n != len(block) {
+		if n, err := Len(binary.LittleEndian.Uint64(block), uint64(len(block)+4)); err != nil || n != len(block) {
 			t.Errorf("%d, %v", n, err)
 		}
 		if twice, err := Append(nil, got); err != nil || !bytes.Equal(twice, block) {

@@ -39,14 +39,15 @@ func holderOf(st uint64) uint32 { return uint32(st >> tokenShift) }
 
 // Lease is a record in this process's hands.
 type Lease struct {
-	Pos     uint64
-	Count   int // 1 when it is handed out for the first time
-	parts   parts
-	stateAt uint64
+	Pos   uint64
+	Count int // 1 when it is handed out for the first time
+	parts parts
 }
 
 // Len is the length of the record's payload, body and envelope together.
-func (ls Lease) Len() int { return ls.parts.block + ls.parts.bodyLen }
+func (ls Lease) Len() int { return int(ls.parts.block) + int(ls.parts.body) }
+
+func (ls Lease) stateAt() uint64 { return ls.Pos + wordSize }
 
 // leasing is the taking side while its lock is held.
 type leasing struct {
@@ -139,7 +140,7 @@ func (l *leasing) lease(pos uint64, rec parts, st uint64) (ls Lease, ok bool) {
 	if count > 1 {
 		q.repeats.StoreRelease(q.repeats.Load() + 1)
 	}
-	return Lease{Pos: pos, Count: int(count), parts: rec, stateAt: pos + wordSize}, true
+	return Lease{Pos: pos, Count: int(count), parts: rec}, true
 }
 
 // acceptable looks at a record that is to be handed out.
@@ -324,10 +325,10 @@ func (w *readiness) Ready() bool {
 }
 
 // Body is the memory of a leased record's body, in place. It stays until the lease is settled.
-func (q *Queue) Body(ls Lease) []byte { return q.view(ls.parts.body(), ls.parts.bodyLen) }
+func (q *Queue) Body(ls Lease) []byte { return q.body(ls.Pos, ls.parts) }
 
 // Block sets *block to a copy of the envelope of a leased record, empty if it has none.
-func (q *Queue) Block(ls Lease, block *[]byte) { q.copyBlock(block, ls.parts) }
+func (q *Queue) Block(ls Lease, block *[]byte) { q.copyBlock(block, ls.Pos, ls.parts) }
 
 // Settle ends a lease: done takes the record away for good, otherwise it goes to the next consumer.
 // errs.ErrConflict when it is not ours (any more).
@@ -337,7 +338,7 @@ func (q *Queue) Settle(ls Lease, done bool) error {
 	if done {
 		to = stateDone
 	}
-	if !q.word(ls.stateAt).CAS(mine, to) { // the commit point
+	if !q.word(ls.stateAt()).CAS(mine, to) { // the commit point
 		return fmt.Errorf("%w: the delivery was settled before", errs.ErrConflict)
 	}
 	if !done {

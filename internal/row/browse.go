@@ -68,8 +68,8 @@ func (q *Queue) browse(most int) (all []Seen, err error) {
 		if err != nil {
 			return all, err
 		}
-		s.Body = append([]byte{}, q.view(rec.body(), rec.bodyLen)...)
-		q.copyBlock(&s.Block, rec)
+		s.Body = append([]byte{}, q.body(pos, rec)...)
+		q.copyBlock(&s.Block, pos, rec)
 		all = append(all, s)
 		pos += size
 	}

@@ -93,7 +93,7 @@ func (q *Queue) MoveLease(ctx context.Context, ls Lease, to Target) error {
 	if l.pending != 0 {
 		return errs.ErrBusy
 	}
-	if q.word(ls.stateAt).Load() != leasedState(q.Owners.Self(), uint64(ls.Count)) {
+	if q.word(ls.stateAt()).Load() != leasedState(q.Owners.Self(), uint64(ls.Count)) {
 		return fmt.Errorf("%w: the delivery was settled before", errs.ErrConflict)
 	}
 	h, _, ok, err := l.record(ls.Pos)

@@ -56,11 +56,13 @@ func (c *Consumer) look() ([]byte, parts, error) {
 	if c.next+size-c.pos > c.q.size {
 		return nil, parts{}, errs.ErrCorrupt
 	}
-	rec, err := c.q.parts(c.next, h)
-	if err != nil {
-		return nil, parts{}, err
+	rec := parts{body: uint32(h)}
+	if h&hasEnvelope != 0 {
+		if rec, err = c.q.split(c.next, h); err != nil {
+			return nil, parts{}, err
+		}
 	}
-	b := c.q.view(rec.body(), rec.bodyLen)
+	b := c.q.body(c.next, rec)
 	if c.off > 0 && c.n == 0 {
 		b = b[min(c.off, uint64(len(b))):]
 	}
@@ -202,12 +204,14 @@ func (c *Consumer) copyNext(dst []byte, block *[]byte) ([]byte, error) {
 	if err != nil {
 		return dst, err
 	}
-	if err := c.q.accepts(uint64(len(b) + rec.block)); err != nil {
+	if err := c.q.accepts(uint64(len(b)) + uint64(rec.block)); err != nil {
 		c.Back()
 		return dst, err
 	}
 	dst = append(dst, b...)
-	c.q.copyBlock(block, rec)
+	if block != nil {
+		c.q.copyBlock(block, c.pos, rec)
+	}
 	c.Commit()
 	return dst, nil
 }

@@ -1,47 +1,82 @@
 package row
 
-import "github.com/shiplap-ipc/shiplap/internal/envelope"
+import (
+	"context"
+	"fmt"
+
+	"github.com/shiplap-ipc/shiplap/internal/envelope"
+)
 
 // A record whose header says so has an envelope: its payload begins with a block that tells its own length, and the
 // body is what follows. The fast paths know only plain records, and leave the others to the slow ones.
 
-// parts is where the parts of a record's payload are.
+// parts is how long the parts of a record's payload are.
 type parts struct {
-	payload uint64 // position
-	block   int    // bytes of the envelope, 0 if there is none
-	bodyLen int
+	block uint32 // bytes of the envelope, 0 if there is none
+	body  uint32
 }
 
-func (p parts) body() uint64 { return p.payload + uint64(p.block) }
-
-// parts reads the first word of an envelope once: others may change it.
+// parts tells the parts of the record at pos.
 func (r *Row) parts(pos, h uint64) (parts, error) {
-	p := parts{payload: pos + r.head, bodyLen: int(payloadLen(h))}
 	if h&hasEnvelope == 0 {
-		return p, nil
+		return parts{0, uint32(h)}, nil
 	}
-	n, err := envelope.Len(r.word(p.payload).Load(), p.bodyLen)
+	return r.split(pos, h)
+}
+
+// split reads the first word of an envelope once: others may change it.
+func (r *Row) split(pos, h uint64) (parts, error) {
+	n, err := envelope.Len(r.word(pos+r.head).Load(), payloadLen(h))
 	if err != nil {
 		return parts{}, err
 	}
-	p.block, p.bodyLen = n, p.bodyLen-n
-	return p, nil
+	return parts{uint32(n), uint32(payloadLen(h)) - uint32(n)}, nil
 }
 
-// copyBlock sets *block to a copy of a record's envelope, empty if it has none. block may be nil.
-func (r *Row) copyBlock(block *[]byte, p parts) {
+// body is the body of the record at pos, in place.
+func (r *Row) body(pos uint64, p parts) []byte {
+	return r.view(pos+r.head+uint64(p.block), int(p.body))
+}
+
+// copyBlock sets *block to a copy of the envelope of the record at pos, empty if it has none. block may be nil.
+func (r *Row) copyBlock(block *[]byte, pos uint64, p parts) {
 	if block == nil {
 		return
 	}
 	if *block = nil; p.block > 0 {
-		*block = append([]byte(nil), r.view(p.payload, p.block)...)
+		*block = append([]byte(nil), r.view(pos+r.head, int(p.block))...)
 	}
 }
 
-// envelopeBit is what the header of a record with that block has in addition.
-func envelopeBit(block []byte) uint64 {
+// PutWith is Put of a message with an envelope, whose block has a multiple of 8 bytes, or none. The block is no longer
+// the caller's.
+func (r *Row) PutWith(ctx context.Context, block, b []byte) error {
 	if len(block) == 0 {
-		return 0
+		return r.Put(ctx, b)
 	}
-	return hasEnvelope
+	payload, err := r.join(block, b)
+	if err != nil {
+		return err
+	}
+	return r.put(ctx, hasEnvelope, payload)
+}
+
+// PutWith is Put of a message with an envelope: see Row.PutWith.
+func (p *Producer) PutWith(ctx context.Context, block, b []byte) error {
+	if len(block) == 0 {
+		return p.Put(ctx, b)
+	}
+	payload, err := p.r.join(block, b)
+	if err != nil {
+		return err
+	}
+	return p.put(ctx, hasEnvelope, payload)
+}
+
+// join makes one payload of both parts, so that putting knows of one.
+func (r *Row) join(block, b []byte) ([]byte, error) {
+	if err := r.Fits(len(block) + len(b)); err != nil {
+		return nil, fmt.Errorf("%w; its envelope has %d of them", err, len(block))
+	}
+	return append(block, b...), nil
 }

@@ -118,7 +118,7 @@ func (q *Queue) arrive(from, pos, bits uint64, payload []byte) error {
 		if _, ok := q.arrivals.find(from, pos); ok {
 			return nil
 		}
-		if err := p.add(bits, nil, payload); err != nil {
+		if err := p.add(bits, payload); err != nil {
 			return err
 		}
 		q.seen.StoreRelease(q.seen.Load() | 1)

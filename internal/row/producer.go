@@ -104,7 +104,7 @@ func (p *Producer) PutNow(b []byte) bool {
 	if r.head > wordSize {
 		r.second(p.pos, end, p.number)
 	}
-	if r.wordwise { // as in copyIn, without the call
+	if r.wordwise {
 		r.topic.copyWords(p.pos+r.head, b)
 	} else {
 		r.area.CopyIn(p.pos+r.head, b)
@@ -120,32 +120,20 @@ const lineSize = 64
 
 // Add writes one message behind the batch; Commit makes the batch visible. errs.ErrFull when there is
 // no room now.
-func (p *Producer) Add(b []byte) error { return p.add(0, nil, b) }
+func (p *Producer) Add(b []byte) error { return p.add(0, b) }
 
-// AddWith is Add of a message with an envelope, whose block has a multiple of 8 bytes, or none.
-func (p *Producer) AddWith(block, b []byte) error { return p.add(envelopeBit(block), block, b) }
-
-// add writes a record whose header has some bits more, and whose payload is in two parts.
-func (p *Producer) add(bits uint64, block, b []byte) error {
-	if err := p.reserve(len(block) + len(b)); err != nil {
+// add writes a record whose header has some bits more.
+func (p *Producer) add(bits uint64, b []byte) error {
+	if err := p.reserve(len(b)); err != nil {
 		return err
 	}
-	at := p.next + p.r.head
-	if len(block) > 0 {
-		p.r.copyIn(at, block)
-		at += uint64(len(block))
-	}
-	p.r.copyIn(at, b)
-	p.finish(bits, len(block)+len(b))
-	return nil
-}
-
-func (r *Row) copyIn(pos uint64, b []byte) {
-	if r.wordwise {
-		r.topic.copyWords(pos, b)
+	if p.r.wordwise {
+		p.r.topic.copyWords(p.next+p.r.head, b)
 	} else {
-		r.area.CopyIn(pos, b)
+		p.r.area.CopyIn(p.next+p.r.head, b)
 	}
+	p.finish(bits, len(b))
+	return nil
 }
 
 // AddMany adds what fits and commits it. errs.ErrFull says that n < len(msgs).

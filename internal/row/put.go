@@ -14,23 +14,19 @@ func (p *Producer) Put(ctx context.Context, b []byte) error {
 	if p.PutNow(b) {
 		return nil
 	}
-	return p.PutWith(ctx, nil, b)
+	return p.put(ctx, 0, b)
 }
 
-// PutWith is Put of a message with an envelope: see AddWith.
-func (p *Producer) PutWith(ctx context.Context, block, b []byte) error {
-	if err := p.r.fitsWith(block, b); err != nil {
-		return err
-	}
+func (p *Producer) put(ctx context.Context, bits uint64, b []byte) error {
 	for {
-		err := p.AddWith(block, b)
+		err := p.add(bits, b)
 		if err == nil {
 			return p.Commit()
 		}
 		if err != errs.ErrFull {
 			return err
 		}
-		if err := p.waitRoom(ctx, len(block)+len(b)); err != nil {
+		if err := p.waitRoom(ctx, len(b)); err != nil {
 			return err
 		}
 	}
@@ -130,28 +126,27 @@ func (r *Row) TryPut(b []byte) error {
 		return errs.ErrBusy
 	}
 	var p Producer
-	return r.putUnlock(&p, nil, b)
+	return r.putUnlock(&p, 0, b)
 }
 
 // putUnlock and its like hold the lock that the caller took, and give it back also when the memory
 // faults under them.
-func (r *Row) putUnlock(p *Producer, block, b []byte) error {
+func (r *Row) putUnlock(p *Producer, bits uint64, b []byte) error {
 	defer r.ProducerLock.Unlock()
 	if err := p.resumeShared(r); err != nil {
 		return err
 	}
-	if err := p.AddWith(block, b); err != nil {
+	if err := p.add(bits, b); err != nil {
 		return err
 	}
 	return p.Commit()
 }
 
 // Put puts one message, waiting for room.
-func (r *Row) Put(ctx context.Context, b []byte) error { return r.PutWith(ctx, nil, b) }
+func (r *Row) Put(ctx context.Context, b []byte) error { return r.put(ctx, 0, b) }
 
-// PutWith is Put of a message with an envelope: see Producer.AddWith.
-func (r *Row) PutWith(ctx context.Context, block, b []byte) error {
-	if err := r.fitsWith(block, b); err != nil {
+func (r *Row) put(ctx context.Context, bits uint64, b []byte) error {
+	if err := r.Fits(len(b)); err != nil {
 		return err
 	}
 	for {
@@ -162,11 +157,11 @@ func (r *Row) PutWith(ctx context.Context, block, b []byte) error {
 			return err
 		}
 		var p Producer
-		err := r.putUnlock(&p, block, b)
+		err := r.putUnlock(&p, bits, b)
 		if err != errs.ErrFull {
 			return err
 		}
-		if err := r.waitShared(ctx, p, len(block)+len(b)); err != nil {
+		if err := r.waitShared(ctx, p, len(b)); err != nil {
 			return err
 		}
 	}

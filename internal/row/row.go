@@ -153,15 +153,6 @@ func (r *Row) Fits(n int) error {
 	return nil
 }
 
-// fitsWith is Fits for a message with an envelope.
-func (r *Row) fitsWith(block, b []byte) error {
-	err := r.Fits(len(block) + len(b))
-	if err != nil && len(block) > 0 {
-		return fmt.Errorf("%w; its envelope has %d of them", err, len(block))
-	}
-	return err
-}
-
 // Accept bounds the messages that are copied out through this view, before its first use; 0 is no bound.
 func (r *Row) Accept(n int) {
 	if n > 0 {

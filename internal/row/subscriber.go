@@ -208,13 +208,13 @@ func (t *Topic) copyParts(dst []byte, block *[]byte, pos, h uint64) ([]byte, err
 		return dst, err
 	}
 	if !t.overwrite {
-		t.copyBlock(block, rec)
-		return append(dst, t.view(rec.body(), rec.bodyLen)...), nil
+		t.copyBlock(block, pos, rec)
+		return append(dst, t.body(pos, rec)...), nil
 	}
 	if block != nil {
-		*block = t.copyOut(nil, rec.payload, rec.block)
+		*block = t.copyOut(nil, pos+wideHead, int(rec.block))
 	}
-	return t.copyOut(dst, rec.body(), rec.bodyLen), nil
+	return t.copyOut(dst, pos+wideHead+uint64(rec.block), int(rec.body)), nil
 }
 
 // skip goes on at the oldest record that is there, and returns Lagged.
