@@ -147,7 +147,7 @@ func TestCDiesConsuming(t *testing.T) {
 	dir, d, q := setup(t, queue.Options{})
 	c := client(t, dir, "q", "get", fmt.Sprint(many/3), "consumer")
 	var wg sync.WaitGroup
-	t.Cleanup(wg.Wait)
+	t.Cleanup(func() { settle(t, q, &wg) })
 	wg.Go(func() {
 		for i := range many {
 			if err := q.Put(bg, line(i)); err != nil {
@@ -168,12 +168,20 @@ func TestCDiesConsuming(t *testing.T) {
 	}
 }
 
+// settle waits for the goroutines of a test. One that failed has them end, also if nobody takes what they put.
+func settle(t *testing.T, q *queue.Raw, wg *sync.WaitGroup) {
+	if t.Failed() {
+		q.CloseQueue()
+	}
+	wg.Wait()
+}
+
 // Go dies with the consumer lock in its hands; C goes on.
 func TestGoDiesConsuming(t *testing.T) {
 	dir, d, q := setup(t, queue.Options{})
 	g := goPeer(t, dir, "q", "consume", many/3)
 	var wg sync.WaitGroup
-	t.Cleanup(wg.Wait)
+	t.Cleanup(func() { settle(t, q, &wg) })
 	wg.Go(func() {
 		for i := range many {
 			if err := q.Put(bg, line(i)); err != nil {

@@ -254,7 +254,7 @@ static inline void wake(u8 *e, int n) {
 	if (v & 1) futex_wake(e, INT32_MAX);
 	if (v & 2) ring_bells(e, INT32_MAX);
 }
-static inline u32 announce(u8 *e, u32 bit) {
+static inline u32 announce_sleeper(u8 *e, u32 bit) {
 	for (;;) {
 		u32 v = ld32(e);
 		if (v & 8) {
@@ -269,7 +269,7 @@ static inline u32 announce(u8 *e, u32 bit) {
 }
 static inline void sleep_until(u8 *e, int (*c)(void), long bound) {
 	if (c()) return;
-	u32 v = announce(e, 1);
+	u32 v = announce_sleeper(e, 1);
 	if (!c()) futex_wait(e, v, bound);
 }
 
