@@ -212,17 +212,18 @@ func (s *Semaphore) Acquire(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return context.Cause(ctx)
 		}
-		for p := s.spin.Start(); ; {
-			if s.take(0) {
-				p.Hit()
-				return nil
-			}
-			if !p.Next() {
-				return s.sleep(ctx)
-			}
+		if s.spin.Poll(awake{s}) {
+			return nil
 		}
+		return s.sleep(ctx)
 	})
 }
+
+// awake is one that polls for a unit; it is not counted among the waiters.
+type awake struct{ s *Semaphore }
+
+// Ready takes the unit that is there.
+func (a awake) Ready() bool { return a.s.take(0) }
 
 func (s *Semaphore) sleep(ctx context.Context) error {
 	s.all.Add(waiterOne)

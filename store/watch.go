@@ -114,7 +114,7 @@ func (w *watch) next(ctx context.Context) error {
 
 // wait polls, then sleeps, until there may be something to tell.
 func (w *watch) wait(ctx context.Context) error {
-	if w.vain <= restAfter && w.poll() {
+	if w.vain <= restAfter && w.s.spin.Poll(changes{w}) { // within the time that it pays to wait for it awake
 		w.inVain()
 		return nil
 	}
@@ -122,18 +122,10 @@ func (w *watch) wait(ctx context.Context) error {
 	return w.s.obj.Sess.Wait(ctx, w)
 }
 
-// poll reports whether something changes within the time that it pays to wait for it awake.
-func (w *watch) poll() bool {
-	for p := w.s.spin.Start(); ; {
-		if w.Changed() {
-			p.Hit()
-			return true
-		}
-		if !p.Next() {
-			return false
-		}
-	}
-}
+// changes is the watch as polls ask it.
+type changes struct{ w *watch }
+
+func (c changes) Ready() bool { return c.w.Changed() }
 
 // Look implements wait.Until.
 func (w *watch) Look(c *wait.Call) (over bool, err error) {

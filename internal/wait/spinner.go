@@ -17,6 +17,10 @@ import (
 // failure halves it, down to nothing. From nothing a long poll is tried now and then, ever more
 // rarely while it fails: two processes that answer each other at once get out of a phase in which
 // both slept, and nobody burns a CPU that the other side needs.
+//
+// A goroutine that polls for more than an instant lets others of its process run now and then, and does not
+// poll while as many others do as may: it sleeps instead. Not more often than every spinTurn: where a processor of the
+// process is idle, runtime.Gosched wakes a thread for it, which takes some microseconds of what is being waited for.
 type Spinner struct {
 	mode   Mode
 	budget atomic.Int32 // in pause hints
@@ -28,6 +32,7 @@ const (
 	spinMost   = 50 * time.Microsecond
 	spinLeast  = 3 * time.Microsecond
 	spinLong   = 10 * time.Millisecond // mode Spin
+	spinTurn   = 20 * time.Microsecond // until others of the process get their turn
 	eager      = 16                    // polls before the first pause hint
 	clockEvery = 64                    // polls between two looks at the clock, in mode Spin
 	glances    = 300
@@ -36,12 +41,19 @@ const (
 	growFactor = 4
 )
 
-var spinLimits = sync.OnceValue(func() (l struct{ least, most, long int32 }) {
+// polling is how many goroutines of this process poll with pauses, in mode Adaptive.
+var polling atomic.Int32
+
+// pollers is how many may: the others would take processors from each other, and from those that have something to do.
+var pollers = sync.OnceValue(func() int32 { return int32(max(1, runtime.NumCPU()/2)) })
+
+var spinLimits = sync.OnceValue(func() (l struct{ least, most, long, turn int32 }) {
 	if runtime.NumCPU() == 1 {
 		return l // whoever we wait for needs this CPU
 	}
 	p := mem.PauseTime()
 	l.least, l.most, l.long = int32(spinLeast/p)+1, int32(spinMost/p)+1, int32(spinLong/p)+1
+	l.turn = int32(spinTurn/p) + 1
 	return l
 })
 
@@ -52,15 +64,12 @@ func (s *Spinner) SetMode(m Mode) {
 	s.period.Store(tryFirst)
 }
 
-// Poll is the state of one poll loop:
-//
-//	for p := s.Start(); ; {
-//		if condition { p.Hit(); break }
-//		if !p.Next() { break } // sleep
-//	}
-type Poll struct {
+// poll is the state of one poll loop: see Poll.
+type poll struct {
 	s        *Spinner
 	i, limit int32
+	turn     int32         // when others get their turn
+	counted  bool          // in polling
 	end      time.Duration // in mode Spin, from the first look at the clock on
 }
 
@@ -78,14 +87,14 @@ func Glance(w *mem.U64) bool {
 // Useful reports whether polling has paid lately.
 func (s *Spinner) Useful() bool { return s.mode != Sleep && s.budget.Load() > 0 }
 
-// Start begins a poll.
-func (s *Spinner) Start() Poll {
+// start begins a poll; stop must follow.
+func (s *Spinner) start() poll {
 	l := spinLimits()
 	switch s.mode {
 	case Sleep:
-		return Poll{s: s}
+		return poll{s: s}
 	case Spin:
-		return Poll{s: s, limit: l.long + eager}
+		return poll{s: s, limit: l.long + eager, turn: l.turn}
 	}
 	n := s.budget.Load()
 	if n == 0 && l.most > 0 {
@@ -97,27 +106,56 @@ func (s *Spinner) Start() Poll {
 	if n > 0 {
 		n += eager
 	}
-	return Poll{s: s, limit: n}
+	return poll{s: s, limit: n, turn: l.turn}
 }
 
-// Next spends a moment; false says that it is time to sleep.
-func (p *Poll) Next() bool {
+// next spends a moment; false says that it is time to sleep.
+func (p *poll) next() bool {
 	if p.i >= p.limit {
 		p.miss()
 		return false
 	}
-	if p.i++; p.i > eager {
-		mem.Pause(1)
-		if p.i%clockEvery == 0 && p.s.mode == Spin && p.late() {
-			p.limit = p.i
-		}
+	if p.i++; p.i <= eager {
+		return true
+	}
+	if p.i == eager+1 && !p.enter() {
+		return false // which says nothing of whether it would have paid
+	}
+	mem.Pause(1)
+	if p.i >= p.turn && !mem.IsReproducible() {
+		p.turn = p.i + spinLimits().turn
+		runtime.Gosched()
+	}
+	if p.i%clockEvery == 0 && p.s.mode == Spin && p.late() {
+		p.limit = p.i
 	}
 	return true
 }
 
+// enter counts the goroutine among those that poll, unless those are enough.
+func (p *poll) enter() bool {
+	if p.s.mode == Spin {
+		return true
+	}
+	if polling.Add(1) > pollers() {
+		polling.Add(-1)
+		return false
+	}
+	p.counted = true
+	return true
+}
+
+// stop ends a poll.
+func (p *poll) stop() {
+	if p.counted {
+		p.counted = false
+		polling.Add(-1)
+	}
+}
+
 // late reports that the time of a long poll is over. The count of pauses does not say it: a virtual machine may be
 // taken off its processor for pausing much, a process for using it up.
-func (p *Poll) late() bool {
+func (p *poll) late() bool {
 	if mem.IsReproducible() {
 		return false
 	}
@@ -130,19 +168,21 @@ func (p *Poll) late() bool {
 
 // Poll polls until ready or until it is time to sleep, which false says.
 func (s *Spinner) Poll(r interface{ Ready() bool }) bool {
-	for p := s.Start(); ; {
+	p := s.start()
+	defer p.stop() // also if the memory faults
+	for {
 		if r.Ready() {
-			p.Hit()
+			p.hit()
 			return true
 		}
-		if !p.Next() {
+		if !p.next() {
 			return false
 		}
 	}
 }
 
-// Hit tells that the condition came true while polling.
-func (p *Poll) Hit() {
+// hit tells that the condition came true while polling.
+func (p *poll) hit() {
 	if p.i <= eager || p.s.mode != Adaptive {
 		return // too quick to learn from
 	}
@@ -158,7 +198,7 @@ func (p *Poll) Hit() {
 	}
 }
 
-func (p *Poll) miss() {
+func (p *poll) miss() {
 	if p.s.mode != Adaptive || p.limit == 0 {
 		return
 	}

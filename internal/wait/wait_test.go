@@ -3,6 +3,7 @@ package wait
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -240,9 +241,11 @@ func TestEventWord(t *testing.T) {
 
 func TestSpinner(t *testing.T) {
 	polls := func(s *Spinner) (n int) {
-		for p := s.Start(); p.Next(); {
+		p := s.start()
+		for p.next() {
 			n++
 		}
+		p.stop()
 		return n
 	}
 	var sleepy, spin, s Spinner
@@ -263,8 +266,8 @@ func TestSpinner(t *testing.T) {
 	if n := polls(&spin); n <= first || n > int(l.long)+eager {
 		t.Errorf("mode spin polls %d times, adaptive %d, want at most %d", n, first, l.long+eager)
 	}
-	late := spin.Start() // as after having been off the processor for long
-	for late.end = 1; late.Next(); {
+	late := spin.start() // as after having been off the processor for long
+	for late.end = 1; late.next(); {
 	}
 	if late.i > clockEvery {
 		t.Errorf("mode spin goes on for %d polls after its time", late.i)
@@ -287,16 +290,13 @@ func TestSpinner(t *testing.T) {
 	}
 	// One that pays brings it back, to no more than the most.
 	for hit := false; !hit; {
-		for p := s.Start(); ; {
-			if p.i > eager+5 {
-				p.Hit()
-				hit = true
-				break
-			}
-			if !p.Next() {
-				break
+		p := s.start()
+		for more := true; more && !hit; more = p.next() {
+			if hit = p.i > eager+5; hit {
+				p.hit()
 			}
 		}
+		p.stop()
 	}
 	if b := s.budget.Load(); b < l.least || b > l.most {
 		t.Errorf("budget %d after a hit, want %d to %d", b, l.least, l.most)
@@ -305,9 +305,9 @@ func TestSpinner(t *testing.T) {
 		t.Error("still rarely tried")
 	}
 	for i := range 100 { // long hits: never above the most
-		p := s.Start()
+		p := s.start()
 		p.i = eager + int32(i)*l.most
-		p.Hit()
+		p.hit()
 		if b := s.budget.Load(); b > l.most {
 			t.Fatalf("budget %d above %d", b, l.most)
 		}
@@ -321,3 +321,51 @@ func TestModes(t *testing.T) {
 		}
 	}
 }
+
+// While one polls, others of the process run, and no more than so many poll.
+func TestSpinnerAmongOthers(t *testing.T) {
+	l := spinLimits()
+	if l.most == 0 {
+		t.Skip("one CPU: nobody spins")
+	}
+	var s Spinner
+	s.SetMode(Adaptive)
+	var all []*poll
+	for range pollers() {
+		p := s.start()
+		for p.i <= eager {
+			if !p.next() {
+				t.Fatal("it does not poll")
+			}
+		}
+		all = append(all, &p)
+	}
+	p, n, budget := s.start(), 0, s.budget.Load()
+	for p.next() {
+		n++
+	}
+	p.stop()
+	if n != eager {
+		t.Errorf("one too many polls %d times, want %d", n, eager)
+	}
+	if s.budget.Load() != budget {
+		t.Error("that counts as in vain")
+	}
+	for _, p := range all {
+		p.stop()
+	}
+	if polling.Load() != 0 {
+		t.Errorf("%d are left", polling.Load())
+	}
+
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	var r flag
+	go r.Store(true)
+	if !s.Poll(&r) {
+		t.Error("the one that is waited for did not get its turn")
+	}
+}
+
+type flag struct{ atomic.Bool }
+
+func (f *flag) Ready() bool { return f.Load() }
