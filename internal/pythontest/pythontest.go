@@ -143,6 +143,6 @@ func WithCBOR(t testing.TB) Python {
 			return p
 		}
 	}
-	t.Skip("no Python with cbor2 on this machine (pip install cbor2)")
+	t.Skip("no Python with cbor2 on this machine (Debian: apt-get install python3-cbor2)")
 	return Python{}
 }
