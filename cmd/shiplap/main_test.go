@@ -8,11 +8,13 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -110,7 +112,18 @@ type tool struct {
 	dir string
 }
 
-func newTool(t *testing.T) *tool { return &tool{t, memory(t)} }
+func newTool(t *testing.T) *tool {
+	hearHangup()
+	return &tool{t, memory(t)}
+}
+
+// hearHangup lets a test that was started by nohup start programs that are not: what is handled here, is not ignored
+// after an exec.
+var hearHangup = sync.OnceFunc(func() {
+	if signal.Ignored(syscall.SIGHUP) {
+		signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
+	}
+})
 
 // proc is a running shiplap.
 type proc struct {
@@ -159,7 +172,9 @@ func (p *proc) ends(code int) {
 	p.t.Helper()
 	stuck := time.AfterFunc(hangBound, func() { p.Process.Signal(syscall.SIGQUIT) })
 	err := p.Wait()
-	stuck.Stop()
+	if !stuck.Stop() { // it may have taken that for a signal to end at
+		p.t.Errorf("%s did not end by itself within %v", strings.Join(p.Args, " "), hangBound)
+	}
 	p.waited = true
 	if got := codeOf(err); got != code {
 		p.t.Errorf("%s: exit code %d (%v), want %d; it said %s", strings.Join(p.Args, " "), got, err, code, p.stderr.String())
