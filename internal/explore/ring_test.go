@@ -106,12 +106,21 @@ func (a *aRing) keeper(most int) {
 	})
 }
 
+// ender waits for a message in a queue that is closed before one comes.
+func (a *aRing) ender() {
+	a.sys.Procs = append(a.sys.Procs, func(p *Proc) {
+		if _, err := a.open(p.Owners()).Lease(context.Background()); !errors.Is(err, errs.ErrClosed) {
+			p.Failf("lease: %v", err)
+		}
+	})
+}
+
 // taker takes a message if there is one that it can have.
 func (a *aRing) taker() {
 	a.sys.Procs = append(a.sys.Procs, func(p *Proc) {
 		r := a.open(p.Owners())
 		ls, err := r.TryLease()
-		if errors.Is(err, errs.ErrEmpty) || errors.Is(err, errs.ErrBusy) {
+		if errors.Is(err, errs.ErrEmpty) || errors.Is(err, errs.ErrBusy) || errors.Is(err, errs.ErrClosed) {
 			return
 		}
 		if err != nil {
@@ -682,6 +691,28 @@ func TestRingLeases(t *testing.T) {
 				a.settler(true, a.leased(0, 1)...)
 				a.keeper(1)
 				a.producer(false, 1900)
+				return a.sys
+			})
+		})
+	}
+}
+
+// The last message is acknowledged while another process has the consumer lock, which takes its memory back then; and the
+// queue is closed. The consumer that waits in case the message is given back hears that nothing will come any more.
+func TestRingLeasesEnd(t *testing.T) {
+	for _, c := range []Options{{Switches: 1}, {Buffers: true, AtOnce: true, Late: 1 << 1, Switches: 2}} {
+		t.Run(fmt.Sprintf("buffers=%v", c.Buffers), func(t *testing.T) {
+			explored(t, c, func() *System {
+				a := newRing(true, 0)
+				a.fill(9)
+				a.settler(true, a.leased(0, 1)...)
+				settle := a.sys.Procs[0]
+				a.sys.Procs[0] = func(p *Proc) {
+					settle(p)
+					a.open(p.Owners()).Close()
+				}
+				a.taker()
+				a.ender()
 				return a.sys
 			})
 		})

@@ -314,14 +314,24 @@ func (q *Queue) leaseNow(ctx context.Context, w *leaseWait) (Lease, error) {
 	return ls, err
 }
 
-// readiness is what a consumer waits for where records are leased.
+// readiness is what a consumer waits for where records are leased. In a closed queue that includes a record that is done
+// and was not taken back: the process that acknowledged it found the consumer lock taken, and the holder of that lock may
+// have reclaimed before, or its store of taken is not visible yet. The consumer takes it back itself then, and so learns
+// whether that was the last one.
 type readiness struct{ q *Queue }
 
 func (w *readiness) Ready() bool {
 	q := w.q
 	pos := q.cursor.Load()
 	return q.again.Load() != 0 || pos&7 != 0 || q.word(pos).LoadHint() != 0 || q.flags()&Removed != 0 ||
-		q.IsClosed() && q.taken.Load() == pos && q.busy.Load() == 0
+		q.IsClosed() && q.busy.Load() == 0 && w.mayEnd(pos)
+}
+
+// mayEnd reports that nobody has a record, or that the oldest one is done. It looks at taken once: between two looks it
+// could move from a record that is done to the end.
+func (w *readiness) mayEnd(cursor uint64) bool {
+	at := w.q.taken.Load()
+	return at == cursor || w.q.doneAt(at)
 }
 
 // Body is the memory of a leased record's body, in place. It stays until the lease is settled.

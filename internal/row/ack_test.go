@@ -223,3 +223,26 @@ func TestLeaseMany(t *testing.T) {
 		t.Errorf("%+v, %v", s, err)
 	}
 }
+
+// The last message of a queue is acknowledged while another process has the consumer lock, and the queue is closed then. A
+// consumer that sleeps beside it hears of the end although its holder lives on.
+func TestEndBehindOneThatTakes(t *testing.T) {
+	w := newWorld(MinArea, true)
+	holder, taker, waiter := w.open(1), w.open(2), w.open(3)
+	must(t, holder.Put(bg, msg(1, 9)))
+	ls := lease(t, holder, string(msg(1, 9)), 1)
+	done := begun(func() error {
+		_, err := waiter.Lease(bg)
+		return err
+	})
+	asleep(t, 1)
+	if ok, _ := taker.ConsumerLock.TryLock(); !ok {
+		t.Fatal("the consumer lock is taken")
+	}
+	must(t, holder.Settle(ls, true))
+	taker.unlockConsumer()
+	taker.Close()
+	if err := ended(t, "the wait for a message", done); err != errs.ErrClosed {
+		t.Errorf("a closed queue whose last message is done: %v", err)
+	}
+}

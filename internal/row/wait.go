@@ -132,7 +132,11 @@ func (q *Queue) headDone() bool {
 	if !q.Ack() {
 		return false
 	}
-	pos := q.taken.Load()
+	return q.doneAt(q.taken.Load())
+}
+
+// doneAt reports that the record at pos was acknowledged.
+func (q *Queue) doneAt(pos uint64) bool {
 	return pos&7 == 0 && q.word(pos).LoadHint() != 0 && stateOf(q.word(pos+wordSize).LoadHint()) == stateDone
 }
 

@@ -101,8 +101,10 @@ static int take(struct lease *l) {
 }
 static int ready(void) {
 	u64 c = ld64(ring + CURSOR);
-	return ld32(ring + AGAIN) || c & 7 || ld64(word(c)) || state() & REMOVED ||
-	       (state() & CLOSED && ld64(ring + TAKEN) == c && !ld32(ring + BUSY));
+	if (ld32(ring + AGAIN) || c & 7 || ld64(word(c)) || state() & REMOVED) return 1;
+	if (!(state() & CLOSED) || ld32(ring + BUSY)) return 0;
+	u64 at = ld64(ring + TAKEN);
+	return at == c || (!(at & 7) && ld64(word(at)) && (ld64(word(at + 8)) & 0xff) == 2);
 }
 static int receive(struct lease *l) {
 	for (;;) {
