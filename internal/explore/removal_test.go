@@ -144,6 +144,10 @@ func TestRemoval(t *testing.T) {
 		}
 		run("an old handle", 0, (*removal).user)
 		run("one that sleeps", 0, (*removal).waiter)
+		run("two that sleep", 1, func(r *removal) {
+			r.waiter()
+			r.waiter()
+		})
 		run("one that waits for a lock", 1, func(r *removal) {
 			r.owner()
 			r.locker()
