@@ -108,7 +108,11 @@ func (b *Bell) look() {
 	clear(batch)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if l.batch = batch[:0]; !b.closed {
+	switch l.batch = batch[:0]; {
+	case b.closed:
+	case l.all: // since this round began: the timer may not have fired yet, and must not be put off
+		l.timer.Reset(0)
+	default:
 		l.timer.Reset(round)
 	}
 }
