@@ -49,6 +49,27 @@ func TestEnvelopes(t *testing.T) {
 	ok(t, raw.SendWith(bg, make([]byte, raw.MaxMessage()-16), shiplap.Envelope{"k": nil}))
 }
 
+// TestEnvelopesTry: calls that do not wait say what the others would wait for.
+func TestEnvelopesTry(t *testing.T) {
+	a, b := pair[map[string]int](t, &channel.Options{Capacity: 4096})
+	var err error
+	n := 0
+	for ; err == nil; n++ {
+		err = a.TrySendWith(map[string]int{"i": n}, enveloped(n))
+	}
+	is(t, "sent into a full channel", err, shiplap.ErrFull)
+	for i := range n - 1 {
+		v, env, err := b.TryReceiveWith()
+		same(t, env, enveloped(i), err)
+		if v["i"] != i {
+			t.Fatal(v)
+		}
+	}
+	_, _, err = b.TryReceiveWith()
+	is(t, "nothing to receive", err, shiplap.ErrEmpty)
+	is(t, "no key", a.TrySendWith(nil, shiplap.Envelope{"": nil}), shiplap.ErrName)
+}
+
 // echo sends each message back with its envelope, until the other side is closed.
 func echo(d *shiplap.Domain, name string) error {
 	c, err := channel.Get[int](d, name, nil)

@@ -23,9 +23,9 @@ func interruptScenarios() (all []killtest.Scenario) {
 			check = closedOrNot("", 0)
 		case "channel/Get of one who is waited for", "channel/Close of one who is waited for":
 			continue // what the victim does depends on when the survivor sleeps
-		case "channel/Send", "channel/TrySend", "channel/SendWith":
+		case "channel/Send", "channel/TrySend", "channel/SendWith", "channel/TrySendWith":
 			check = closedOrNot("to A", 0)
-		case "channel/Receive", "channel/TryReceive", "channel/ReceiveWith":
+		case "channel/Receive", "channel/TryReceive", "channel/ReceiveWith", "channel/TryReceiveWith":
 			check = closedOrNot("", 1)
 		case "channel/Close":
 			check = closedOrNot("", 0)
@@ -33,8 +33,8 @@ func interruptScenarios() (all []killtest.Scenario) {
 		s.Interrupt = &killtest.Interruption{Check: orderly(check), Slow: s.Recover == nil ||
 			strings.Contains(s.Name, "Send")}
 		switch s.Name {
-		case "channel/Send", "channel/TrySend", "channel/SendWith", "channel/Receive", "channel/TryReceive", "channel/ReceiveWith",
-			"channel/Close":
+		case "channel/Send", "channel/TrySend", "channel/SendWith", "channel/TrySendWith", "channel/Receive",
+			"channel/TryReceive", "channel/ReceiveWith", "channel/TryReceiveWith", "channel/Close":
 			s.Interrupt.Await = hearsTheEnd
 		}
 		all = append(all, s)

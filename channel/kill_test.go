@@ -466,6 +466,15 @@ func scenarios() []killtest.Scenario {
 			func(b *channel.Channel[string]) error {
 				return b.SendWith(bg, "to A", shiplap.Envelope{"trace": []byte("00-0af7651916cd43dd8448eb2")})
 			}),
+		atB("channel/TrySendWith", []string{"channel.Channel.TrySendWith", "channel.Raw.TrySendWith"}, "to A", 0, false,
+			func(b *channel.Channel[string]) error {
+				return b.TrySendWith("to A", shiplap.Envelope{"trace": []byte("00-0af7651916cd43dd8448eb2")})
+			}),
+		atB("channel/TryReceiveWith", []string{"channel.Channel.TryReceiveWith", "channel.Raw.TryReceiveWith"}, "", 1, false,
+			func(b *channel.Channel[string]) error {
+				v, _, err := b.TryReceiveWith()
+				return first(v, err)
+			}),
 		atB("channel/ReceiveWith", []string{"channel.Channel.ReceiveWith", "channel.Raw.ReceiveWith"}, "", 1, false,
 			func(b *channel.Channel[string]) error {
 				v, _, err := b.ReceiveWith(bg)

@@ -183,21 +183,23 @@ const moment = time.Millisecond
 
 // TrySend is Send without waiting: shiplap.ErrFull when there is no room now, shiplap.ErrBusy when another
 // process is stopped in the middle of sending.
-func (r *Raw) TrySend(b []byte) error {
+func (r *Raw) TrySend(b []byte) error { return r.trySend(nil, b) }
+
+func (r *Raw) trySend(block, b []byte) error {
 	return r.call(func() error {
 		if err := r.sendable(); err != nil {
 			return err
 		}
-		err := r.out.TryPut(b)
+		err := r.out.TryPutWith(block, b)
 		if err != errs.ErrBusy {
 			return err
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), moment)
 		defer cancel()
-		if err := r.out.Put(ctx, b); err != context.DeadlineExceeded {
+		if err := r.out.PutWith(ctx, block, b); err != context.DeadlineExceeded {
 			return err
 		}
-		return r.out.TryPut(b)
+		return r.out.TryPutWith(block, b)
 	})
 }
 
@@ -229,18 +231,20 @@ func ended(err error) error {
 
 // TryReceive is Receive without waiting: shiplap.ErrEmpty when there is nothing now, shiplap.ErrBusy when
 // another process is stopped in the middle of receiving.
-func (r *Raw) TryReceive(dst []byte) (msg []byte, err error) {
+func (r *Raw) TryReceive(dst []byte) (msg []byte, err error) { return r.tryReceive(dst, nil) }
+
+func (r *Raw) tryReceive(dst []byte, block *[]byte) (msg []byte, err error) {
 	msg = dst
 	if err := r.take(active); err != nil {
 		return msg, err
 	}
 	err = r.call(func() (err error) {
-		msg, err = r.in.TryGet(dst)
+		msg, err = r.in.TryGetWith(dst, block)
 		if err == errs.ErrBusy {
 			ctx, cancel := context.WithTimeout(context.Background(), moment)
 			defer cancel()
-			if msg, err = r.in.Get(ctx, dst); err == context.DeadlineExceeded {
-				msg, err = r.in.TryGet(dst)
+			if msg, err = r.in.GetWith(ctx, dst, block); err == context.DeadlineExceeded {
+				msg, err = r.in.TryGetWith(dst, block)
 			}
 		}
 		if err == errs.ErrEmpty {

@@ -7,7 +7,7 @@
 // message that comes back too often goes to a queue of dead letters. RawDelivery.MoveTo moves a message from one
 // queue to another such that, whatever dies when, it is in exactly one of the two.
 //
-// PutWith puts a shiplap.Envelope in front of a message, such as a trace context. GetWith takes both, a delivery and
+// PutWith puts a shiplap.Envelope in front of a message, such as a trace context. GetWith takes both (TryPutWith and TryGetWith do not wait), a delivery and
 // what Browse shows have an Envelope; everything else gives the message as it would be without.
 //
 // Queue is the typed queue, Raw the same in bytes. Their methods take the lock of their side for

@@ -18,16 +18,37 @@ func (q *Raw) PutWith(ctx context.Context, b []byte, env shiplap.Envelope) error
 	return q.call(func() error { return q.row.PutWith(ctx, block, b) })
 }
 
-// GetWith is Get of a message and its envelope. If only the envelope cannot be decoded, the error is an
-// *UndecodableError, and the message is taken.
+// TryPutWith is TryPut of a message with an envelope: see PutWith.
+func (q *Raw) TryPutWith(b []byte, env shiplap.Envelope) error {
+	block, err := message.Block("queue", q.obj.Name, env)
+	if err != nil {
+		return err
+	}
+	return q.call(func() error { return q.row.TryPutWith(block, b) })
+}
+
+// GetWith is Get of a message and its envelope, nil if it has none. If only the envelope cannot be decoded, the error
+// is an *UndecodableError, and the message is taken.
 func (q *Raw) GetWith(ctx context.Context, dst []byte) (msg []byte, env shiplap.Envelope, err error) {
+	lease := func() (row.Lease, error) { return q.row.Lease(ctx) }
+	return q.getWith(dst, lease, func(block *[]byte) ([]byte, error) { return q.row.GetWith(ctx, dst, block) })
+}
+
+// TryGetWith is TryGet of a message and its envelope: see GetWith.
+func (q *Raw) TryGetWith(dst []byte) (msg []byte, env shiplap.Envelope, err error) {
+	get := func(block *[]byte) ([]byte, error) { return q.row.TryGetWith(dst, block) }
+	return q.getWith(dst, q.row.TryLease, get)
+}
+
+func (q *Raw) getWith(dst []byte, lease func() (row.Lease, error), get func(block *[]byte) ([]byte, error)) (
+	msg []byte, env shiplap.Envelope, err error) {
 	msg = dst
 	var block []byte
 	err = q.call(func() (err error) {
 		if q.row.Ack() {
-			return q.leaseNow(func() (row.Lease, error) { return q.row.Lease(ctx) }, &msg, &block)
+			return q.leaseNow(lease, &msg, &block)
 		}
-		msg, err = q.row.GetWith(ctx, dst, &block)
+		msg, err = get(&block)
 		return err
 	})
 	if err == nil {
@@ -42,16 +63,25 @@ func (p *RawProducer) PutWith(ctx context.Context, b []byte, env shiplap.Envelop
 	if err != nil {
 		return err
 	}
-	return p.putWith(ctx, block, b)
+	return p.putWith(func() error { return p.p.PutWith(ctx, block, b) })
 }
 
-func (p *RawProducer) putWith(ctx context.Context, block, b []byte) (err error) {
+// TryPutWith is TryPut of a message with an envelope: see Raw.PutWith.
+func (p *RawProducer) TryPutWith(b []byte, env shiplap.Envelope) error {
+	block, err := message.Block("queue", p.q.obj.Name, env)
+	if err != nil {
+		return err
+	}
+	return p.putWith(func() error { return p.p.TryPutWith(block, b) })
+}
+
+func (p *RawProducer) putWith(put func() error) (err error) {
 	if p.view != nil || !p.h.Pin.Enter() {
 		return p.misuse()
 	}
 	g := mem.Protect()
 	defer p.h.Leave(&g, &err)
-	if err = p.p.PutWith(ctx, block, b); err != nil {
+	if err = put(); err != nil {
 		err = p.q.explain(err)
 	}
 	g.Done = true
@@ -60,20 +90,30 @@ func (p *RawProducer) putWith(ctx context.Context, block, b []byte) (err error) 
 
 // GetWith is Get of a message and its envelope: see Raw.GetWith.
 func (c *RawConsumer) GetWith(ctx context.Context, dst []byte) (msg []byte, env shiplap.Envelope, err error) {
+	return c.getWith(dst, func(block *[]byte) ([]byte, error) { return c.c.GetWith(ctx, dst, block) })
+}
+
+// TryGetWith is TryGet of a message and its envelope: see Raw.GetWith.
+func (c *RawConsumer) TryGetWith(dst []byte) (msg []byte, env shiplap.Envelope, err error) {
+	return c.getWith(dst, func(block *[]byte) ([]byte, error) { return c.c.TryGetWith(dst, block) })
+}
+
+func (c *RawConsumer) getWith(dst []byte, get func(block *[]byte) ([]byte, error)) (
+	msg []byte, env shiplap.Envelope, err error) {
 	var block []byte
-	if msg, err = c.getWith(ctx, dst, &block); err == nil {
+	if msg, err = c.getBlock(dst, func() ([]byte, error) { return get(&block) }); err == nil {
 		env, err = message.Envelope("queue", c.q.obj.Name, block, msg[len(dst):])
 	}
 	return msg, env, err
 }
 
-func (c *RawConsumer) getWith(ctx context.Context, dst []byte, block *[]byte) (msg []byte, err error) {
+func (c *RawConsumer) getBlock(dst []byte, get func() ([]byte, error)) (msg []byte, err error) {
 	if c.inHand != nothing || !c.h.Pin.Enter() {
 		return dst, c.misuse()
 	}
 	g := mem.Protect()
 	defer c.h.Leave(&g, &err)
-	if msg, err = c.c.GetWith(ctx, dst, block); err != nil {
+	if msg, err = get(); err != nil {
 		err = c.q.explain(err)
 	}
 	g.Done = true
@@ -96,10 +136,24 @@ func (q *Queue[T]) PutWith(ctx context.Context, v T, env shiplap.Envelope) error
 	return q.encoded(v, func(b []byte) error { return q.raw.PutWith(ctx, b, env) })
 }
 
+// TryPutWith puts v with an envelope if there is room now: see Raw.TryPut.
+func (q *Queue[T]) TryPutWith(v T, env shiplap.Envelope) error {
+	return q.encoded(v, func(b []byte) error { return q.raw.TryPutWith(b, env) })
+}
+
 // GetWith is Get of an element and its envelope. If either cannot be decoded, the error is an *UndecodableError.
 func (q *Queue[T]) GetWith(ctx context.Context) (v T, env shiplap.Envelope, err error) {
 	err = q.decoded(&v, func(dst []byte) (b []byte, err error) {
 		b, env, err = q.raw.GetWith(ctx, dst)
+		return b, err
+	})
+	return v, env, err
+}
+
+// TryGetWith is TryGet of an element and its envelope: see GetWith.
+func (q *Queue[T]) TryGetWith() (v T, env shiplap.Envelope, err error) {
+	err = q.decoded(&v, func(dst []byte) (b []byte, err error) {
+		b, env, err = q.raw.TryGetWith(dst)
 		return b, err
 	})
 	return v, env, err
@@ -114,9 +168,26 @@ func (p *Producer[T]) PutWith(ctx context.Context, v T, env shiplap.Envelope) er
 	return p.raw.PutWith(ctx, b, env)
 }
 
+// TryPutWith puts v with an envelope if there is room now: see RawProducer.TryPut.
+func (p *Producer[T]) TryPutWith(v T, env shiplap.Envelope) error {
+	b, err := p.encode(v)
+	if err != nil {
+		return err
+	}
+	return p.raw.TryPutWith(b, env)
+}
+
 // GetWith is Get of an element and its envelope: see Queue.GetWith.
 func (c *Consumer[T]) GetWith(ctx context.Context) (v T, env shiplap.Envelope, err error) {
-	b, env, err := c.raw.GetWith(ctx, c.buf[:0])
+	return c.decodedWith(c.raw.GetWith(ctx, c.buf[:0]))
+}
+
+// TryGetWith is TryGet of an element and its envelope: see Queue.GetWith.
+func (c *Consumer[T]) TryGetWith() (v T, env shiplap.Envelope, err error) {
+	return c.decodedWith(c.raw.TryGetWith(c.buf[:0]))
+}
+
+func (c *Consumer[T]) decodedWith(b []byte, env shiplap.Envelope, err error) (v T, _ shiplap.Envelope, _ error) {
 	if err != nil {
 		return v, nil, err
 	}

@@ -262,3 +262,65 @@ func TestEnvelopesOfProcesses(t *testing.T) {
 	ok(t, q.CloseQueue())
 	ok(t, p.Wait())
 }
+
+// TestEnvelopesTry: calls that do not wait say what the others would wait for.
+func TestEnvelopesTry(t *testing.T) {
+	for _, ack := range []bool{false, true} {
+		_, q := raw(t, &queue.Options{Capacity: 4096, Ack: ack})
+		fill := func(put func([]byte, shiplap.Envelope) error) (n int) {
+			var err error
+			for ; err == nil; n++ {
+				err = put(message(n, 50), enveloped(n))
+			}
+			is(t, "put into a full queue", err, shiplap.ErrFull)
+			return n - 1
+		}
+		drain := func(n int, get func([]byte) ([]byte, shiplap.Envelope, error)) {
+			for i := range n {
+				b, env, err := get([]byte("before"))
+				sameEnvelope(t, "TryGetWith", env, enveloped(i), err)
+				if n, err := number(bytes.TrimPrefix(b, []byte("before"))); n != i || err != nil {
+					t.Fatal(n, err)
+				}
+			}
+			_, _, err := get(nil)
+			is(t, "get from an empty queue", err, shiplap.ErrEmpty)
+		}
+		drain(fill(q.TryPutWith), q.TryGetWith)
+		p, err := q.Producer(bg)
+		ok(t, err)
+		is(t, "put beside a producer", q.TryPutWith(nil, enveloped(1)), shiplap.ErrBusy)
+		is(t, "no key", p.TryPutWith(nil, shiplap.Envelope{"": nil}), shiplap.ErrName)
+		n := fill(p.TryPutWith)
+		if ack {
+			drain(n, q.TryGetWith)
+			continue
+		}
+		c, err := q.Consumer(bg)
+		ok(t, err)
+		_, _, err = q.TryGetWith(nil)
+		is(t, "get beside a consumer", err, shiplap.ErrBusy)
+		drain(n, c.TryGetWith)
+	}
+}
+
+func TestEnvelopesTryTyped(t *testing.T) {
+	q, err := queue.Create[[]string](join(t, shmDir(t)), "q", nil)
+	ok(t, err)
+	defer q.Close()
+	want := []string{"v"}
+	check := func(v []string, env shiplap.Envelope, err error) {
+		t.Helper()
+		if sameEnvelope(t, "TryGetWith", env, enveloped(1), err); len(v) != 1 || v[0] != "v" {
+			t.Error(v)
+		}
+	}
+	ok(t, q.TryPutWith(want, enveloped(1)))
+	check(q.TryGetWith())
+	p, err := q.Producer(bg)
+	ok(t, err)
+	c, err := q.Consumer(bg)
+	ok(t, err)
+	ok(t, p.TryPutWith(want, enveloped(1)))
+	check(c.TryGetWith())
+}

@@ -68,6 +68,16 @@ var interruptions = map[string]interruption{
 	"queue/Close":                               completed,
 	"queue/Close with both sides taken":         completed,
 
+	"queue/PutWith":                             putWaits,
+	"queue/PutWith over the end of the ring":    putWaits,
+	"queue/TryPutWith":                          {},
+	"queue/GetWith":                             getWaits,
+	"queue/TryGetWith":                          {},
+	"producer/PutWith":                          ownPut,
+	"producer/TryPutWith":                       {},
+	"consumer/GetWith over the end of the ring": ownGet,
+	"consumer/TryGetWith":                       {},
+
 	"ack/Put":                           putWaits,
 	"ack/Put over the end of the ring":  putWaits,
 	"ack/Receive":                       {grabs: getWaits.grabs},

@@ -80,10 +80,7 @@ func (p *RawProducer) TryPut(b []byte) (err error) {
 	}
 	g := mem.Protect()
 	defer p.h.Leave(&g, &err)
-	if err = p.p.Add(b); err == nil {
-		err = p.p.Commit()
-	}
-	if err != nil {
+	if err = p.p.TryPut(b); err != nil {
 		err = p.q.explain(err)
 	}
 	g.Done = true

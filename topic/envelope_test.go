@@ -112,3 +112,50 @@ func TestEnvelopesOfProcesses(t *testing.T) {
 	p.Says(fmt.Sprint(n))
 	ok(t, p.Wait())
 }
+
+// TestEnvelopesTry: calls that do not wait say what the others would wait for.
+func TestEnvelopesTry(t *testing.T) {
+	_, r := raw(t, &topic.Options{Capacity: 4096})
+	s := subscribe(t, r, 0)
+	through := func(publish func([]byte, shiplap.Envelope) error) {
+		t.Helper()
+		var err error
+		n := 0
+		for ; err == nil; n++ {
+			err = publish(message(n, 50), enveloped(n))
+		}
+		is(t, "published into a full topic", err, shiplap.ErrFull)
+		for i := range n - 1 {
+			b, env, err := s.TryReceiveWith([]byte("before"))
+			same(t, env, enveloped(i), err)
+			if n, err := number(bytes.TrimPrefix(b, []byte("before"))); n != i || err != nil {
+				t.Fatal(n, err)
+			}
+		}
+		_, _, err = s.TryReceiveWith(nil)
+		is(t, "nothing to receive", err, shiplap.ErrEmpty)
+	}
+	through(r.TryPublishWith)
+	p, err := r.Publisher(bg)
+	ok(t, err)
+	is(t, "beside a publisher", r.TryPublishWith(nil, enveloped(1)), shiplap.ErrBusy)
+	is(t, "no key", p.TryPublishWith(nil, shiplap.Envelope{"": nil}), shiplap.ErrName)
+	through(p.TryPublishWith)
+}
+
+func TestEnvelopesTryTyped(t *testing.T) {
+	tp := closing[*topic.Topic[[]string]](t)(topic.Create[[]string](domain(t), "t", nil))
+	s := closing[*topic.Subscription[[]string]](t)(tp.Subscribe(nil))
+	publish := tp.TryPublishWith
+	for i := range 6 {
+		if i == 3 {
+			publish = closing[*topic.Publisher[[]string]](t)(tp.Publisher(bg)).TryPublishWith
+		}
+		ok(t, publish([]string{fmt.Sprint(i)}, enveloped(i)))
+		v, env, err := s.TryReceiveWith()
+		same(t, env, enveloped(i), err)
+		if len(v) != 1 || v[0] != fmt.Sprint(i) {
+			t.Error(v)
+		}
+	}
+}

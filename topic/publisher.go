@@ -71,10 +71,7 @@ func (p *RawPublisher) TryPublish(b []byte) (err error) {
 	}
 	g := mem.Protect()
 	defer p.h.Leave(&g, &err)
-	if !p.p.PutNow(b) {
-		if err = p.p.Add(b); err == nil {
-			err = p.p.Commit()
-		}
+	if err = p.p.TryPut(b); err != nil {
 		err = p.t.obj.Wrap(err)
 	}
 	g.Done = true

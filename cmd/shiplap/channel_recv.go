@@ -86,6 +86,14 @@ func (f *follower) TryReceive(dst []byte) ([]byte, error) {
 	return msg, err
 }
 
+func (f *follower) TryReceiveWith(dst []byte) ([]byte, shiplap.Envelope, error) {
+	msg, env, err := f.Raw.TryReceiveWith(dst)
+	if f.patient(err) {
+		err = shiplap.ErrEmpty
+	}
+	return msg, env, err
+}
+
 func (f *follower) Receive(ctx context.Context, dst []byte) (msg []byte, err error) {
 	err = f.follow(ctx, func() error {
 		msg, err = f.Raw.Receive(ctx, dst)

@@ -130,13 +130,12 @@ func (s *sender) one(ctx context.Context, msg []byte) error {
 }
 
 func (s *sender) oneEnveloped(ctx context.Context, msg []byte) error {
-	wait, cancel := s.brief(ctx)
-	defer cancel()
-	err := s.chosen.raw.SendWith(wait, msg, s.envelope.env)
-	if s.noWait && errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
-		return fmt.Errorf("channel %q: %w", s.chosen.raw.Name(), shiplap.ErrFull)
+	if s.noWait {
+		return s.chosen.raw.TrySendWith(msg, s.envelope.env)
 	}
-	return err
+	wait, cancel := s.context(ctx)
+	defer cancel()
+	return s.chosen.raw.SendWith(wait, msg, s.envelope.env)
 }
 
 const largerChannel = "a channel made with more --capacity"
@@ -148,6 +147,8 @@ func (s *sender) explain(cmd *cobra.Command, err error) error {
 		return context.Cause(cmd.Context())
 	case errors.Is(err, shiplap.ErrPeerGone):
 		return exitError{err, exitEnded, "--wait waits for somebody; shiplap channel ls" + sameDomain(cmd) + " shows who is there"}
+	case err == shiplap.ErrFull, err == shiplap.ErrBusy:
+		return fmt.Errorf("channel %q: %w", name, err)
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("channel %q: %w: no room within %v, side %s does not receive", name, shiplap.ErrFull, s.timeout, s.other())
 	case errors.Is(err, shiplap.ErrTooLarge):

@@ -138,12 +138,14 @@ func (p *patience) context(ctx context.Context) (context.Context, context.Cancel
 	return context.WithTimeout(ctx, p.timeout)
 }
 
-// brief is the context of a call that can only wait: with --no-wait it does so as now does.
-func (p *patience) brief(ctx context.Context) (context.Context, context.CancelFunc) {
+// either makes the call that does not wait, or the one that does.
+func (p *patience) either(ctx context.Context, try func() error, do func(wait context.Context) error) error {
 	if p.noWait {
-		return context.WithTimeout(ctx, lockPatience)
+		return now(ctx, try)
 	}
-	return p.context(ctx)
+	wait, cancel := p.context(ctx)
+	defer cancel()
+	return do(wait)
 }
 
 // now repeats a call that does not wait while it fails only because somebody holds the lock.

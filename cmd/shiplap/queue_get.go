@@ -158,18 +158,20 @@ func (g *getter) addObject(msg []byte, env shiplap.Envelope, err error) error {
 	return err
 }
 
-// enveloped takes one message with its envelope.
+// enveloped takes one message with its envelope, and then what is there, until that is enough to be written.
 func (g *getter) enveloped(ctx context.Context) error {
-	wait, cancel := g.brief(ctx)
-	defer cancel()
-	msg, env, err := g.q.GetWith(wait, nil)
-	bad, ok := errors.AsType[*queue.UndecodableError](err)
-	switch {
-	case ok:
-		err = bad
-	case g.noWait && errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
-		return shiplap.ErrEmpty
-	case err != nil:
+	try := func() error { return g.takeObject(g.q.TryGetWith(nil)) }
+	err := g.either(ctx, try, func(wait context.Context) error { return g.takeObject(g.q.GetWith(wait, nil)) })
+	for n := 1; err == nil && n < getBatch && g.left > 0 && len(g.buf) < bufTarget; n++ {
+		if err = try(); !g.noWait && isAny(err, shiplap.ErrEmpty, shiplap.ErrBusy) {
+			return nil
+		}
+	}
+	return err
+}
+
+func (g *getter) takeObject(msg []byte, env shiplap.Envelope, err error) error {
+	if _, ok := errors.AsType[*queue.UndecodableError](err); err != nil && !ok {
 		return err
 	}
 	return g.addObject(msg, env, err)

@@ -191,13 +191,12 @@ func (p *putter) put(ctx context.Context, msgs [][]byte) error {
 
 func (p *putter) putEnveloped(ctx context.Context, msgs [][]byte) error {
 	for _, m := range msgs {
-		wait, cancel := p.brief(ctx)
-		err := p.q.PutWith(wait, m, p.envelope.env)
-		cancel()
+		err := p.either(ctx, func() error { return p.q.TryPutWith(m, p.envelope.env) },
+			func(wait context.Context) error { return p.q.PutWith(wait, m, p.envelope.env) })
 		switch {
 		case err == nil:
-		case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil && p.noWait:
-			return fmt.Errorf("queue %q: %w", p.name, shiplap.ErrFull)
+		case p.noWait && isAny(err, shiplap.ErrFull, shiplap.ErrBusy):
+			return fmt.Errorf("queue %q: %w", p.name, err)
 		case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
 			return fmt.Errorf("queue %q: %w: no room within %v", p.name, shiplap.ErrFull, p.timeout)
 		case errors.Is(err, shiplap.ErrTooLarge):

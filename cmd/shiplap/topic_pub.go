@@ -145,9 +145,8 @@ func (p *publisher) publish(ctx context.Context, msgs [][]byte) error {
 
 func (p *publisher) publishEnveloped(ctx context.Context, msgs [][]byte) error {
 	for _, m := range msgs {
-		wait, cancel := p.brief(ctx)
-		err := p.t.PublishWith(wait, m, p.envelope.env)
-		cancel()
+		err := p.either(ctx, func() error { return p.t.TryPublishWith(m, p.envelope.env) },
+			func(wait context.Context) error { return p.t.PublishWith(wait, m, p.envelope.env) })
 		if err != nil {
 			return p.explain(ctx, err)
 		}

@@ -62,6 +62,7 @@ type source interface {
 	Receive(ctx context.Context, dst []byte) ([]byte, error)
 	TryReceive(dst []byte) ([]byte, error)
 	ReceiveWith(ctx context.Context, dst []byte) ([]byte, shiplap.Envelope, error)
+	TryReceiveWith(dst []byte) ([]byte, shiplap.Envelope, error)
 }
 
 // listener writes messages as they come.
@@ -131,16 +132,8 @@ func (l *listener) next(ctx context.Context, from source) (err error) {
 	if ctx.Err() != nil { // asked here and not after the next message: one that was taken out of the channel has to be written
 		return context.Cause(ctx)
 	}
-	if l.json {
-		err = l.wait(ctx, func(wait context.Context) error {
-			l.msg, l.env, err = from.ReceiveWith(wait, l.msg[:0])
-			return err
-		})
-	} else if l.msg, err = from.TryReceive(l.msg[:0]); isAny(err, shiplap.ErrEmpty, shiplap.ErrBusy) {
-		err = l.wait(ctx, func(wait context.Context) error {
-			l.msg, err = from.Receive(wait, l.msg[:0])
-			return err
-		})
+	if err = l.try(from); isAny(err, shiplap.ErrEmpty, shiplap.ErrBusy) {
+		err = l.wait(ctx, from)
 	}
 	if bad, ok := errors.AsType[*topic.UndecodableError](err); ok {
 		fmt.Fprintf(l.err, "shiplap: %v; message %d is shown without\n", bad, l.n+1)
@@ -162,14 +155,29 @@ func (l *listener) next(ctx context.Context, from source) (err error) {
 	return nil
 }
 
+// try receives a message that is there.
+func (l *listener) try(from source) (err error) {
+	if l.json {
+		l.msg, l.env, err = from.TryReceiveWith(l.msg[:0])
+	} else {
+		l.msg, err = from.TryReceive(l.msg[:0])
+	}
+	return err
+}
+
 // wait receives a message that is waited for, after all before are written.
-func (l *listener) wait(ctx context.Context, receive func(context.Context) error) error {
+func (l *listener) wait(ctx context.Context, from source) (err error) {
 	if err := l.flush(); err != nil {
 		return err
 	}
 	ctx, cancel := l.context(ctx)
 	defer cancel()
-	return receive(ctx)
+	if l.json {
+		l.msg, l.env, err = from.ReceiveWith(ctx, l.msg[:0])
+	} else {
+		l.msg, err = from.Receive(ctx, l.msg[:0])
+	}
+	return err
 }
 
 // add appends the message to what is to be written.

@@ -30,6 +30,11 @@ func (s *interruptedSource) Receive(ctx context.Context, dst []byte) ([]byte, er
 	return dst, context.Cause(ctx)
 }
 
+func (s *interruptedSource) TryReceiveWith(dst []byte) ([]byte, shiplap.Envelope, error) {
+	msg, err := s.TryReceive(dst)
+	return msg, nil, err
+}
+
 func (s *interruptedSource) ReceiveWith(ctx context.Context, dst []byte) ([]byte, shiplap.Envelope, error) {
 	msg, err := s.Receive(ctx, dst)
 	return msg, nil, err
@@ -37,19 +42,21 @@ func (s *interruptedSource) ReceiveWith(ctx context.Context, dst []byte) ([]byte
 
 // What was taken out is written, whatever came meanwhile; what was not stays there.
 func TestListenInterrupted(t *testing.T) {
-	ctx, cancel := context.WithCancelCause(context.Background())
 	w, err := wordingOf("bytes", false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	from := &interruptedSource{cancel, []string{"first", "second"}}
-	var out bytes.Buffer
-	l := &listener{wording: w, w: &out}
-	if err := l.listen(ctx, from); !errors.Is(err, interrupted{syscall.SIGINT}) {
-		t.Errorf("it ended with %v", err)
-	}
-	if out.String() != "first\n" || len(from.left) != 1 {
-		t.Errorf("it wrote %q and left %q", out.String(), from.left)
+	for json, want := range map[bool]string{false: "first\n", true: "{\"message\":\"first\"}\n"} {
+		ctx, cancel := context.WithCancelCause(context.Background())
+		from := &interruptedSource{cancel, []string{"first", "second"}}
+		var out bytes.Buffer
+		l := &listener{wording: w, w: &out, json: json}
+		if err := l.listen(ctx, from); !errors.Is(err, interrupted{syscall.SIGINT}) {
+			t.Errorf("it ended with %v", err)
+		}
+		if out.String() != want || len(from.left) != 1 {
+			t.Errorf("it wrote %q and left %q", out.String(), from.left)
+		}
 	}
 }
 
@@ -67,6 +74,10 @@ func (s *closedSource) TryReceive(dst []byte) ([]byte, error) {
 
 func (s *closedSource) Receive(_ context.Context, dst []byte) ([]byte, error) {
 	return s.TryReceive(dst)
+}
+
+func (s *closedSource) TryReceiveWith(dst []byte) ([]byte, shiplap.Envelope, error) {
+	return s.ReceiveWith(context.Background(), dst)
 }
 
 func (s *closedSource) ReceiveWith(_ context.Context, dst []byte) ([]byte, shiplap.Envelope, error) {

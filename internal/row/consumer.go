@@ -187,8 +187,12 @@ func (c *Consumer) get(ctx context.Context, dst []byte, block *[]byte) ([]byte, 
 }
 
 // TryGet is Get without waiting; errs.ErrEmpty when there is nothing now.
-func (c *Consumer) TryGet(dst []byte) ([]byte, error) {
-	msg, err := c.copyNext(dst, nil)
+func (c *Consumer) TryGet(dst []byte) ([]byte, error) { return c.TryGetWith(dst, nil) }
+
+// TryGetWith is TryGet; *block becomes a copy of the message's envelope, empty if it has none. block may be
+// nil.
+func (c *Consumer) TryGetWith(dst []byte, block *[]byte) ([]byte, error) {
+	msg, err := c.copyNext(dst, block)
 	if err == errs.ErrEmpty {
 		if err := c.q.Drained(c.next); err != nil {
 			return dst, err

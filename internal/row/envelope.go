@@ -61,6 +61,18 @@ func (r *Row) PutWith(ctx context.Context, block, b []byte) error {
 	return r.put(ctx, hasEnvelope, payload)
 }
 
+// TryPutWith is TryPut of a message with an envelope: see PutWith.
+func (r *Row) TryPutWith(block, b []byte) error {
+	if len(block) == 0 {
+		return r.TryPut(b)
+	}
+	payload, err := r.join(block, b)
+	if err != nil {
+		return err
+	}
+	return r.tryPut(hasEnvelope, payload)
+}
+
 // PutWith is Put of a message with an envelope: see Row.PutWith.
 func (p *Producer) PutWith(ctx context.Context, block, b []byte) error {
 	if len(block) == 0 {
@@ -71,6 +83,33 @@ func (p *Producer) PutWith(ctx context.Context, block, b []byte) error {
 		return err
 	}
 	return p.put(ctx, hasEnvelope, payload)
+}
+
+// TryPut puts one message if there is room now.
+func (p *Producer) TryPut(b []byte) error {
+	if p.PutNow(b) {
+		return nil
+	}
+	return p.tryPut(0, b)
+}
+
+// TryPutWith is TryPut of a message with an envelope: see Row.PutWith.
+func (p *Producer) TryPutWith(block, b []byte) error {
+	if len(block) == 0 {
+		return p.TryPut(b)
+	}
+	payload, err := p.r.join(block, b)
+	if err != nil {
+		return err
+	}
+	return p.tryPut(hasEnvelope, payload)
+}
+
+func (p *Producer) tryPut(bits uint64, b []byte) error {
+	if err := p.add(bits, b); err != nil {
+		return err
+	}
+	return p.Commit()
 }
 
 // join makes one payload of both parts, so that putting knows of one.

@@ -41,7 +41,11 @@ func TestEnvelopes(t *testing.T) {
 		r := w.open(1)
 		for i := range 500 {
 			n := i * 7 % 300
-			must(t, r.PutWith(bg, block(t, i), msg(i, n)))
+			if i%4 < 2 {
+				must(t, r.PutWith(bg, block(t, i), msg(i, n)))
+			} else {
+				must(t, r.TryPutWith(block(t, i), msg(i, n)))
+			}
 			if seen, err := r.Browse(bg, 9); err != nil || len(seen) != 1 {
 				t.Fatal(seen, err)
 			} else {
@@ -56,6 +60,8 @@ func TestEnvelopes(t *testing.T) {
 				b = bytes.Clone(r.Body(ls))
 				r.Block(ls, &env)
 				err = r.Settle(ls, true)
+			} else if i%2 == 0 {
+				b, err = r.TryGetWith(nil, &env)
 			} else {
 				b, err = r.GetWith(bg, nil, &env)
 			}
@@ -76,10 +82,14 @@ func TestEnvelopeInTheWay(t *testing.T) {
 	var env []byte
 	for i := range 300 {
 		n := i * 7 % 300
-		must(t, p.PutWith(bg, block(t, i), msg(i, n)))
+		if i%7 < 4 {
+			must(t, p.PutWith(bg, block(t, i), msg(i, n)))
+		} else {
+			must(t, p.TryPutWith(block(t, i), msg(i, n)))
+		}
 		var b []byte
 		var err error
-		switch i % 5 {
+		switch i % 6 {
 		case 0:
 			b, err = c.Get(bg, nil)
 		case 1:
@@ -94,10 +104,14 @@ func TestEnvelopeInTheWay(t *testing.T) {
 			if b, err = c.GetWith(bg, nil, &env); err == nil {
 				wanted(t, i, n, b, env)
 			}
+		case 5:
+			if b, err = c.TryGetWith(nil, &env); err == nil {
+				wanted(t, i, n, b, env)
+			}
 		}
 		must(t, err)
 		if !bytes.Equal(b, msg(i, n)) {
-			t.Fatalf("message %d, way %d: %d bytes, %d were put", i, i%5, len(b), n)
+			t.Fatalf("message %d, way %d: %d bytes, %d were put", i, i%6, len(b), n)
 		}
 	}
 	must(t, r.check(false))
@@ -198,9 +212,15 @@ func TestTopicEnvelopes(t *testing.T) {
 		a, b := subscribe(t, f, 0), subscribe(t, f, 0)
 		for i := range 500 {
 			n := i * 7 % 300
-			must(t, f.PutWith(bg, block(t, i), msg(i, n)))
-			var env []byte
-			got, err := a.GetWith(bg, nil, &env)
+			var env, got []byte
+			var err error
+			if i%2 == 0 {
+				must(t, f.PutWith(bg, block(t, i), msg(i, n)))
+				got, err = a.GetWith(bg, nil, &env)
+			} else {
+				must(t, f.TryPutWith(block(t, i), msg(i, n)))
+				got, err = a.TryGetWith(nil, &env)
+			}
 			must(t, err)
 			wanted(t, i, n, got, env)
 			get := b.TryGet

@@ -53,14 +53,18 @@ func (q *Queue) getUnlock(dst []byte, block *[]byte) ([]byte, error) {
 
 // TryGet is Get without waiting: errs.ErrEmpty when there is nothing, errs.ErrBusy when another process is
 // taking.
-func (q *Queue) TryGet(dst []byte) ([]byte, error) {
+func (q *Queue) TryGet(dst []byte) ([]byte, error) { return q.TryGetWith(dst, nil) }
+
+// TryGetWith is TryGet; *block becomes a copy of the message's envelope, empty if it has none. block may be
+// nil.
+func (q *Queue) TryGetWith(dst []byte, block *[]byte) ([]byte, error) {
 	if err := q.nothing(); err != nil {
 		return dst, err
 	}
 	if ok, _ := q.ConsumerLock.TryLock(); !ok {
 		return dst, errs.ErrBusy
 	}
-	return q.getUnlock(dst, nil)
+	return q.getUnlock(dst, block)
 }
 
 // GetMany takes up to most messages that are there, at least one, waiting for the first. f is called

@@ -118,7 +118,9 @@ func (p *Producer) Drain(ctx context.Context) error {
 }
 
 // TryPut puts one message if there is room now; errs.ErrBusy when another process is putting.
-func (r *Row) TryPut(b []byte) error {
+func (r *Row) TryPut(b []byte) error { return r.tryPut(0, b) }
+
+func (r *Row) tryPut(bits uint64, b []byte) error {
 	if err := r.Fits(len(b)); err != nil {
 		return err
 	}
@@ -126,7 +128,7 @@ func (r *Row) TryPut(b []byte) error {
 		return errs.ErrBusy
 	}
 	var p Producer
-	return r.putUnlock(&p, 0, b)
+	return r.putUnlock(&p, bits, b)
 }
 
 // putUnlock and its like hold the lock that the caller took, and give it back also when the memory

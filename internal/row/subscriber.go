@@ -293,8 +293,12 @@ func (s *Subscriber) get(ctx context.Context, dst []byte, block *[]byte) ([]byte
 }
 
 // TryGet is Get without waiting.
-func (s *Subscriber) TryGet(dst []byte) ([]byte, error) {
-	msg, err := s.Take(dst, nil)
+func (s *Subscriber) TryGet(dst []byte) ([]byte, error) { return s.TryGetWith(dst, nil) }
+
+// TryGetWith is TryGet; *block becomes a copy of the message's envelope, empty if it has none. block may be
+// nil.
+func (s *Subscriber) TryGetWith(dst []byte, block *[]byte) ([]byte, error) {
+	msg, err := s.Take(dst, block)
 	if err == errs.ErrEmpty {
 		if err := s.Ended(); err != nil {
 			return dst, err
