@@ -179,7 +179,8 @@ func TestEnvelopeSpoiled(t *testing.T) {
 		b, env, err := q.GetWith(bg, nil)
 		is(t, "GetWith", err, shiplap.ErrCorrupt)
 		var bad *queue.UndecodableError
-		if !errors.As(err, &bad) || string(bad.Body) != "body" || string(b) != "body" || env != nil {
+		if !errors.As(err, &bad) || string(bad.Body) != "body" || string(b) != "body" || env != nil ||
+			!bytes.Contains(bad.Envelope, []byte("value")) {
 			t.Errorf("%q, %v, %#v", b, env, err)
 		}
 		put()

@@ -38,9 +38,6 @@ func wordingOf(typ string, raw bool) (*wording, error) {
 	return w, err
 }
 
-// asBytes is for messages that are text, or bytes of any type.
-var asBytes = &wording{desc: schema.Descriptor{Codec: schema.Raw}}
-
 func (w *wording) isText() bool { return w.desc.Codec == schema.Raw }
 
 // longestLine is the longest text of a message, where messages have so many bytes at most.
@@ -72,9 +69,7 @@ func (w *wording) appendText(dst, msg []byte) ([]byte, error) {
 // appendObject appends a message as an object of JSON on one line.
 func (w *wording) appendObject(dst, msg []byte) ([]byte, error) {
 	if w.isText() && !utf8.Valid(msg) {
-		dst = append(dst, `{"message_base64":"`...)
-		dst = base64.StdEncoding.AppendEncode(dst, msg)
-		return append(dst, `"}`...), nil
+		return appendBase64(dst, msg), nil
 	}
 	var err error
 	dst = append(dst, `{"message":`...)
@@ -84,6 +79,20 @@ func (w *wording) appendObject(dst, msg []byte) ([]byte, error) {
 		dst, err = w.appendText(dst, msg)
 	}
 	return append(dst, '}'), err
+}
+
+// appendAny is appendObject also for a message that is none of the type.
+func (w *wording) appendAny(dst, msg []byte) []byte {
+	if b, err := w.appendObject(nil, msg); err == nil && json.Valid(b) {
+		return append(dst, b...)
+	}
+	return appendBase64(dst, msg)
+}
+
+func appendBase64(dst, msg []byte) []byte {
+	dst = append(dst, `{"message_base64":"`...)
+	dst = base64.StdEncoding.AppendEncode(dst, msg)
+	return append(dst, `"}`...)
 }
 
 // parse turns text into a message. It may be the text itself.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"strings"
 	"unicode/utf8"
 
@@ -8,6 +9,7 @@ import (
 
 	"github.com/shiplap-ipc/shiplap"
 	"github.com/shiplap-ipc/shiplap/internal/schema"
+	"github.com/shiplap-ipc/shiplap/queue"
 )
 
 // envelopeFlag is what --envelope says, each time a key and its value.
@@ -46,9 +48,18 @@ is as it would be without.`
 type envelopeText struct {
 	Envelope       map[string]string `json:"envelope,omitempty"`
 	EnvelopeBase64 map[string][]byte `json:"envelope_base64,omitempty"` // what is no UTF-8
+	EnvelopeError  string            `json:"envelope_error,omitempty"`
+	EnvelopeBytes  []byte            `json:"envelope_bytes,omitempty"` // of one that cannot be decoded
 }
 
-func envelopeTextOf(env shiplap.Envelope) (t envelopeText) {
+// envelopeTextOf is for an envelope, or the error where it cannot be decoded.
+func envelopeTextOf(env shiplap.Envelope, err error) (t envelopeText) {
+	if err != nil {
+		t.EnvelopeError = err.Error()
+	}
+	if bad, ok := errors.AsType[*queue.UndecodableError](err); ok {
+		t.EnvelopeError, t.EnvelopeBytes = bad.Err.Error(), bad.Envelope
+	}
 	for key, value := range env {
 		switch {
 		case !utf8.Valid(value):
@@ -66,12 +77,12 @@ func envelopeTextOf(env shiplap.Envelope) (t envelopeText) {
 	return t
 }
 
-// appendEnvelope adds an envelope to an object of JSON, which dst ends with.
-func appendEnvelope(dst []byte, env shiplap.Envelope) ([]byte, error) {
-	if len(env) == 0 {
+// appendEnvelope adds an envelope, or why it cannot be decoded, to an object of JSON, which dst ends with.
+func appendEnvelope(dst []byte, env shiplap.Envelope, wrong error) ([]byte, error) {
+	if len(env) == 0 && wrong == nil {
 		return dst, nil
 	}
-	b, err := schema.JSON.Append(nil, envelopeTextOf(env))
+	b, err := schema.JSON.Append(nil, envelopeTextOf(env, wrong))
 	if err != nil {
 		return dst, err
 	}

@@ -2,10 +2,10 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
-	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -48,27 +48,22 @@ func (p *place) withDead(name string, f func(q, dead *queue.Raw) error) error {
 }
 
 type letter struct {
-	Size   int    `json:"size"`
-	Count  int    `json:"count"`            // how often it was handed out as a dead letter
-	Holder int    `json:"holder,omitempty"` // pid
-	Text   string `json:"text,omitempty"`
-	Bytes  []byte `json:"bytes,omitempty"` // in place of text that is not UTF-8
+	Size    int             `json:"size"`
+	Count   int             `json:"count"`            // how often it was handed out as a dead letter
+	Holder  int             `json:"holder,omitempty"` // pid
+	Message json.RawMessage `json:"message,omitempty"`
+	Base64  []byte          `json:"message_base64,omitempty"` // in place of what is no text, or none of the type
 	envelopeText
-	EnvelopeError string `json:"envelope_error,omitempty"`
+	text string // for people
 }
 
-func letterOf(m queue.Message) letter {
-	l := letter{Size: len(m.Body), Count: m.Count, Holder: m.Holder}
-	env, err := m.Envelope()
-	if l.envelopeText = envelopeTextOf(env); err != nil {
-		l.EnvelopeError = err.Error()
+func letterOf(w *wording, m queue.Message) (letter, error) {
+	l := letter{Size: len(m.Body), Count: m.Count, Holder: m.Holder, text: string(m.Body)}
+	l.envelopeText = envelopeTextOf(m.Envelope())
+	if text, err := w.appendText(nil, m.Body); err == nil {
+		l.text = string(text)
 	}
-	if utf8.Valid(m.Body) {
-		l.Text = string(m.Body)
-	} else {
-		l.Bytes = m.Body
-	}
-	return l
+	return l, json.Unmarshal(w.appendAny(nil, m.Body), &l)
 }
 
 func newQueueDeadLsCmd(at *place) *cobra.Command {
@@ -78,9 +73,9 @@ func newQueueDeadLsCmd(at *place) *cobra.Command {
 		Aliases: []string{"list"},
 		Short:   "List the dead letters of a queue",
 		Long: `List the dead letters of a queue, the oldest first, and leave them where they are. DELIVERED is how often one was
-handed out as a dead letter, HELD BY is the process that has it in its hands.`,
+handed out as a dead letter, HELD BY is the process that has it in its hands. Typed messages are shown as JSON.`,
 		Example: `  shiplap queue dead ls jobs
-  shiplap queue dead ls jobs --json | jq -r '.[].text'`,
+  shiplap queue dead ls jobs --json | jq '.[].message'`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: first(at.names("queue")),
 	}
@@ -94,15 +89,7 @@ handed out as a dead letter, HELD BY is the process that has it in its hands.`,
 			most = math.MaxInt
 		}
 		return at.withDead(args[0], func(q, dead *queue.Raw) error {
-			list := []letter{}
-			var err error
-			if dead != nil {
-				var all []queue.Message
-				all, err = dead.Browse(cmd.Context(), most)
-				for _, m := range all {
-					list = append(list, letterOf(m))
-				}
-			}
+			list, err := letters(cmd.Context(), dead, most)
 			switch {
 			case err != nil:
 				return err
@@ -118,6 +105,27 @@ handed out as a dead letter, HELD BY is the process that has it in its hands.`,
 	return cmd
 }
 
+// letters are at most so many of a queue, which may be nil.
+func letters(ctx context.Context, dead *queue.Raw, most int) ([]letter, error) {
+	list := []letter{}
+	if dead == nil {
+		return list, nil
+	}
+	w, err := wordingOf(dead.Type(), false)
+	if err != nil {
+		return nil, err
+	}
+	all, err := dead.Browse(ctx, most)
+	for _, m := range all {
+		l, err := letterOf(w, m)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, l)
+	}
+	return list, err
+}
+
 func printLetters(cmd *cobra.Command, dead *queue.Raw, list []letter) error {
 	t := newTable(cmd.OutOrStdout(), "SIZE", "DELIVERED", "HELD BY", "MESSAGE")
 	for _, l := range list {
@@ -125,11 +133,7 @@ func printLetters(cmd *cobra.Command, dead *queue.Raw, list []letter) error {
 		if l.Holder != 0 {
 			holder = fmt.Sprint("pid ", l.Holder)
 		}
-		text := l.Text
-		if l.Bytes != nil {
-			text = string(l.Bytes)
-		}
-		t.row(formatSize(int64(l.Size)), fmt.Sprint(l.Count), holder, shortCell(text))
+		t.row(formatSize(int64(l.Size)), fmt.Sprint(l.Count), holder, shortCell(l.text))
 	}
 	if err := t.Flush(); err != nil {
 		return err

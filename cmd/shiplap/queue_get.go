@@ -20,8 +20,9 @@ func newQueueGetCmd(at *place) *cobra.Command {
 		Use:   "get NAME",
 		Short: "Take messages from a queue and write them",
 		Long: `Take one message, waiting for it, and write it to standard output with a newline; with --raw, exactly
-as it is; with --json, as {"message": …}, or {"message_base64": "…"} where it is no text, and with
-"envelope": {…} if something stands in front of it. --count takes more, --all what is there now, --follow everything until the queue is closed.
+as it is; with --json, in the form that the type of the queue says, as {"message": …}, or {"message_base64": "…"}
+where it is no text, or none of the type, and with "envelope": {…} if something stands in front of it, "envelope_base64"
+for what of that is no text. --count takes more, --all what is there now, --follow everything until the queue is closed.
 
 From a queue that was made with --ack, a message is acknowledged only after it was written: if get dies
 before, the next consumer gets it. --ack insists on that and refuses other queues, where a message that
@@ -43,7 +44,10 @@ was taken is lost if its consumer dies before it is written.`,
 			if all {
 				g.noWait, g.drain = true, true
 			}
-			return at.withQueue(args[0], g.raw, func(q *queue.Raw) error {
+			return at.withQueue(args[0], g.raw || g.json, func(q *queue.Raw) (err error) {
+				if g.wording, err = wordingOf(q.Type(), g.raw); err != nil {
+					return err
+				}
 				if ack && !q.Ack() {
 					return exitError{fmt.Errorf("queue %q: %w: it was made without --ack", g.name, shiplap.ErrUnsupported), exitFailure,
 						"get without --ack, or make a queue with shiplap queue create --ack"}
@@ -69,6 +73,7 @@ was taken is lost if its consumer dies before it is written.`,
 
 type getter struct {
 	patience
+	wording       *wording
 	q             *queue.Raw
 	w             io.Writer
 	name          string
@@ -143,15 +148,13 @@ func (g *getter) add(msg []byte) {
 	g.left--
 }
 
-// addObject adds a message and its envelope as an object of JSON. One whose envelope cannot be decoded is shown without.
-func (g *getter) addObject(msg []byte, env shiplap.Envelope, err error) error {
-	if err != nil && g.wrong == nil {
-		g.wrong = exitError{fmt.Errorf("message %d: %w; it is shown without", g.n+1, err), exitFailure, "get without --json leaves envelopes out"}
+// addObject adds a message and its envelope as an object of JSON, with the error if the envelope cannot be decoded.
+func (g *getter) addObject(msg []byte, env shiplap.Envelope, wrong error) error {
+	if wrong != nil && g.wrong == nil {
+		g.wrong = exitError{fmt.Errorf("message %d: %w", g.n+1, wrong), exitFailure,
+			"its envelope is shown as it is, in base64; get without --json leaves envelopes out"}
 	}
-	b, err := asBytes.appendObject(nil, msg)
-	if err == nil {
-		b, err = appendEnvelope(b, env)
-	}
+	b, err := appendEnvelope(g.wording.appendAny(nil, msg), env, wrong)
 	if err == nil {
 		g.add(b)
 	}

@@ -79,6 +79,7 @@ type listener struct {
 	buf       []byte
 	msg       []byte
 	env       shiplap.Envelope // with --json
+	wrong     error            // with --json: why there is none
 }
 
 func (l *listener) flags(cmd *cobra.Command) {
@@ -135,10 +136,11 @@ func (l *listener) next(ctx context.Context, from source) (err error) {
 	if err = l.try(from); isAny(err, shiplap.ErrEmpty, shiplap.ErrBusy) {
 		err = l.wait(ctx, from)
 	}
+	l.wrong = nil
 	if bad, ok := errors.AsType[*topic.UndecodableError](err); ok {
-		fmt.Fprintf(l.err, "shiplap: %v; message %d is shown without\n", bad, l.n+1)
+		fmt.Fprintf(l.err, "shiplap: %v; message %d is shown with what stood in front of it in base64\n", bad, l.n+1)
 		l.unshown++
-		err = nil
+		l.wrong, err = bad, nil
 	}
 	if lag, ok := errors.AsType[topic.ErrLagged](err); ok {
 		l.lagged(lag.N)
@@ -188,7 +190,7 @@ func (l *listener) add() {
 	}
 	buf, err := form(l.buf, l.msg)
 	if err == nil && l.json {
-		buf, err = appendEnvelope(buf, l.env)
+		buf, err = appendEnvelope(buf, l.env, l.wrong)
 	}
 	if err != nil {
 		fmt.Fprintf(l.err, "shiplap: %s: message %d, of %d bytes, is none of the type %s: %v\n", l.name, l.n, len(l.msg), l.desc.Text, err)

@@ -86,7 +86,7 @@ func Len(first, most uint64) (int, error) {
 
 func short(n int) error { return fmt.Errorf("%w: an envelope ends after %d bytes", errs.ErrCorrupt, n) }
 
-// Decode is the map of a block. The values are copies.
+// Decode is the map of a block, nil if it has no entries. The values are copies.
 func Decode(block []byte) (map[string][]byte, error) {
 	if len(block) == 0 {
 		return nil, nil
@@ -99,6 +99,9 @@ func Decode(block []byte) (map[string][]byte, error) {
 		return nil, err
 	}
 	keys := binary.LittleEndian.Uint32(block[4:])
+	if keys == 0 {
+		return nil, nil
+	}
 	if keys > MostKeys {
 		return nil, fmt.Errorf("%w: an envelope of %d keys", errs.ErrCorrupt, keys)
 	}

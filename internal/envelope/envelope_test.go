@@ -67,6 +67,13 @@ func TestRefused(t *testing.T) {
 	}
 }
 
+// TestNoEntries: a block of no entries is the same as none.
+func TestNoEntries(t *testing.T) {
+	if m, err := Decode([]byte{8, 0, 0, 0, 0, 0, 0, 0}); m != nil || err != nil {
+		t.Errorf("%v, %v", m, err)
+	}
+}
+
 // FuzzDecode: whatever a peer writes is decoded, and encodes to the same, or is ErrCorrupt.
 func FuzzDecode(f *testing.F) {
 	b, _ := Append(nil, map[string][]byte{"a": []byte("1"), "b": nil})

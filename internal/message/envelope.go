@@ -11,7 +11,8 @@ import (
 func Envelope(kind, name string, block, body []byte) (map[string][]byte, error) {
 	env, err := envelope.Decode(block)
 	if err != nil {
-		return nil, &UndecodableError{fmt.Sprintf("%s %q", kind, name), bytes.Clone(body), err}
+		return nil, &UndecodableError{
+			From: fmt.Sprintf("%s %q", kind, name), Body: bytes.Clone(body), Err: err, Envelope: bytes.Clone(block)}
 	}
 	return env, nil
 }

@@ -11,6 +11,9 @@ type UndecodableError struct {
 	From string // "queue \"jobs\""
 	Body []byte // the message, a copy
 	Err  error
+
+	// Envelope is what stood in front of the message, a copy, if that is what cannot be decoded.
+	Envelope []byte
 }
 
 func (e *UndecodableError) Error() string { return fmt.Sprintf("%s: %v", e.From, e.Err) }
@@ -19,7 +22,7 @@ func (e *UndecodableError) Unwrap() error { return e.Err }
 // DecodeFrom is Decode for handles: its errors say where the message comes from, and carry it.
 func (c *Coder[T]) DecodeFrom(kind, name string, b []byte, v *T) error {
 	if err := c.Decode(b, v); err != nil {
-		return &UndecodableError{fmt.Sprintf("%s %q", kind, name), bytes.Clone(b), err}
+		return &UndecodableError{From: fmt.Sprintf("%s %q", kind, name), Body: bytes.Clone(b), Err: err}
 	}
 	return nil
 }
