@@ -150,9 +150,20 @@ type settler struct {
 	patience
 	count int
 	all   bool
+	done  string // what was done with them
 }
 
-func (s *settler) bind(cmd *cobra.Command) {
+// bind lets a command call f for each letter; q is the queue that it came from.
+func (s *settler) bind(at *place, cmd *cobra.Command, f func(ctx context.Context, q *queue.Raw, d *queue.RawDelivery) error) {
+	cmd.Args, cmd.ValidArgsFunction = cobra.ExactArgs(1), first(at.names("queue"))
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if s.count < 1 {
+			return usagef("--count %d: at least 1", s.count)
+		}
+		return at.withDead(args[0], func(q, dead *queue.Raw) error {
+			return s.run(cmd, dead, func(d *queue.RawDelivery) error { return f(cmd.Context(), q, d) })
+		})
+	}
 	cmd.Flags().IntVarP(&s.count, "count", "c", 1, "`N` letters, the oldest first")
 	cmd.Flags().BoolVarP(&s.all, "all", "a", false, "all that are there")
 	cmd.MarkFlagsMutuallyExclusive("count", "all")
@@ -160,9 +171,9 @@ func (s *settler) bind(cmd *cobra.Command) {
 
 // run hands letters to f until there are none, or so many are done. Those that were there at the start are
 // handed out once.
-func (s *settler) run(cmd *cobra.Command, dead *queue.Raw, done string, f func(*queue.RawDelivery) error) error {
+func (s *settler) run(cmd *cobra.Command, dead *queue.Raw, f func(*queue.RawDelivery) error) error {
 	n := 0
-	defer func() { fmt.Fprintf(cmd.ErrOrStderr(), "%s %s\n", counted(n, "message"), done) }()
+	defer func() { fmt.Fprintf(cmd.ErrOrStderr(), "%s %s\n", counted(n, "message"), s.done) }()
 	if dead == nil {
 		return nil
 	}
@@ -191,58 +202,38 @@ func (s *settler) run(cmd *cobra.Command, dead *queue.Raw, done string, f func(*
 }
 
 func newQueueDeadRequeueCmd(at *place) *cobra.Command {
-	s := &settler{}
+	s := &settler{done: "put back"}
 	cmd := &cobra.Command{
 		Use:   "requeue NAME",
 		Short: "Put dead letters back into their queue",
-		Long: `Put dead letters back into the queue that they came from: the oldest, or with --count more, or --all. Each goes as one
-step: whenever this command is killed, a message is in exactly one of the two queues. It counts as not yet handed
-out. If the queue is full, the command waits for room.`,
+		Long: `Put dead letters back into the queue that they came from: the oldest, or with --count more, or --all. Each
+goes as one step: whenever this command is killed, a message is in exactly one of the two queues. It counts as
+not yet handed out. If the queue is full, the command waits for room.`,
 		Example: `  shiplap queue dead requeue jobs
   shiplap queue dead requeue jobs --all --timeout 10s`,
-		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: first(at.names("queue")),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if s.count < 1 {
-				return usagef("--count %d: at least 1", s.count)
-			}
-			return at.withDead(args[0], func(q, dead *queue.Raw) error {
-				return s.run(cmd, dead, "put back", func(d *queue.RawDelivery) error {
-					ctx, cancel := s.context(cmd.Context())
-					defer cancel()
-					err := d.MoveTo(ctx, q)
-					if errors.Is(err, context.DeadlineExceeded) {
-						return exitError{fmt.Errorf("queue %q: no room within %v", q.Name(), s.timeout), exitTimeout, ""}
-					}
-					return err
-				})
-			})
-		},
 	}
-	s.bind(cmd)
+	s.bind(at, cmd, func(ctx context.Context, q *queue.Raw, d *queue.RawDelivery) error {
+		ctx, cancel := s.context(ctx)
+		defer cancel()
+		err := d.MoveTo(ctx, q)
+		if errors.Is(err, context.DeadlineExceeded) {
+			return exitError{fmt.Errorf("queue %q: no room within %v", q.Name(), s.timeout), exitTimeout, ""}
+		}
+		return err
+	})
 	cmd.Flags().DurationVarP(&s.timeout, "timeout", "t", 0, "longest wait for room, for each message (default: for ever)")
 	return cmd
 }
 
 func newQueueDeadDropCmd(at *place) *cobra.Command {
-	s := &settler{}
+	s := &settler{done: "dropped"}
 	cmd := &cobra.Command{
 		Use:   "drop NAME",
 		Short: "Throw dead letters away",
 		Long:  `Throw dead letters away: the oldest, or with --count more, or --all. This cannot be undone.`,
 		Example: `  shiplap queue dead drop jobs
   shiplap queue dead drop jobs --all`,
-		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: first(at.names("queue")),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if s.count < 1 {
-				return usagef("--count %d: at least 1", s.count)
-			}
-			return at.withDead(args[0], func(q, dead *queue.Raw) error {
-				return s.run(cmd, dead, "dropped", func(d *queue.RawDelivery) error { return d.Ack() })
-			})
-		},
 	}
-	s.bind(cmd)
+	s.bind(at, cmd, func(_ context.Context, _ *queue.Raw, d *queue.RawDelivery) error { return d.Ack() })
 	return cmd
 }
