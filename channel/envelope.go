@@ -30,8 +30,8 @@ func (r *Raw) TrySendWith(b []byte, env shiplap.Envelope) error {
 	return r.trySend(block, b)
 }
 
-// ReceiveWith is Receive of a message and its envelope, nil if it has none. If only the envelope cannot be decoded, the
-// error is an *UndecodableError, and the message is received.
+// ReceiveWith is Receive of a message and its envelope, nil if it has none. If only the envelope cannot be
+// decoded, the error is an *UndecodableError, and the message is received.
 func (r *Raw) ReceiveWith(ctx context.Context, dst []byte) (msg []byte, env shiplap.Envelope, err error) {
 	msg = dst
 	if err := r.take(active); err != nil {

@@ -6,6 +6,9 @@
 // process dies, what it sent before can still be received, then comes io.EOF; PeerDied tells which it
 // was. Sending to an end that is finished is shiplap.ErrPeerGone.
 //
+// SendWith puts a shiplap.Envelope in front of a message, such as a trace context, and RecvWith receives
+// both. Recv, Read and net.Conn give the message as it would be without.
+//
 // A Pair is a pipe that one process makes for two others, as a parent does for its children.
 //
 // Listen and Dial set up pipes by name as net.Listen and net.Dial do connections, so that whatever

@@ -8,11 +8,12 @@ import (
 	"github.com/shiplap-ipc/shiplap/internal/message"
 )
 
-// UndecodableError is about a message whose envelope cannot be decoded: shiplap.ErrCorrupt. Body is a copy of it. The
-// messages behind it can be received.
+// UndecodableError is about a message whose envelope cannot be decoded: shiplap.ErrCorrupt. Body is a copy of
+// it. The messages behind it can be received.
 type UndecodableError = message.UndecodableError
 
-// SendWith is Send of a message with an envelope, which RecvWith at the other end gets to see. Recv and Read do not.
+// SendWith is Send of a message with an envelope, which RecvWith at the other end gets to see. Recv and Read
+// do not.
 func (e *End) SendWith(ctx context.Context, msg []byte, env shiplap.Envelope) error {
 	block, err := message.Block("pipe", e.obj.Name, env)
 	if err != nil {
@@ -38,8 +39,8 @@ func (e *End) sendWith(ctx context.Context, block, msg []byte) (err error) {
 	return err
 }
 
-// RecvWith is Recv of a message and its envelope, nil if it has none. If only the envelope cannot be decoded, the
-// error is an *UndecodableError, and the message is received.
+// RecvWith is Recv of a message and its envelope, nil if it has none. If only the envelope cannot be decoded,
+// the error is an *UndecodableError, and the message is received.
 func (e *End) RecvWith(ctx context.Context, dst []byte) (msg []byte, env shiplap.Envelope, err error) {
 	var block []byte
 	if msg, err = e.recvWith(ctx, dst, &block); err == nil {

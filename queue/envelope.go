@@ -9,7 +9,8 @@ import (
 	"github.com/shiplap-ipc/shiplap/internal/row"
 )
 
-// PutWith is Put of a message with an envelope, which whoever takes it with GetWith, Receive or Browse gets to see.
+// PutWith is Put of a message with an envelope, which whoever takes it with GetWith, Receive or Browse gets
+// to see.
 func (q *Raw) PutWith(ctx context.Context, b []byte, env shiplap.Envelope) error {
 	block, err := message.Block("queue", q.obj.Name, env)
 	if err != nil {
@@ -27,11 +28,12 @@ func (q *Raw) TryPutWith(b []byte, env shiplap.Envelope) error {
 	return q.call(func() error { return q.row.TryPutWith(block, b) })
 }
 
-// GetWith is Get of a message and its envelope, nil if it has none. If only the envelope cannot be decoded, the error
-// is an *UndecodableError, and the message is taken.
+// GetWith is Get of a message and its envelope, nil if it has none. If only the envelope cannot be decoded,
+// the error is an *UndecodableError, and the message is taken.
 func (q *Raw) GetWith(ctx context.Context, dst []byte) (msg []byte, env shiplap.Envelope, err error) {
 	lease := func() (row.Lease, error) { return q.row.Lease(ctx) }
-	return q.getWith(dst, lease, func(block *[]byte) ([]byte, error) { return q.row.GetWith(ctx, dst, block) })
+	get := func(block *[]byte) ([]byte, error) { return q.row.GetWith(ctx, dst, block) }
+	return q.getWith(dst, lease, get)
 }
 
 // TryGetWith is TryGet of a message and its envelope: see GetWith.
@@ -120,8 +122,8 @@ func (c *RawConsumer) getBlock(dst []byte, get func() ([]byte, error)) (msg []by
 	return msg, err
 }
 
-// Envelope is the message's envelope, nil if it has none. It is decoded here: an error says that it cannot be, and
-// the delivery is as it was.
+// Envelope is the message's envelope, nil if it has none. It is decoded here: an error says that it cannot
+// be, and the delivery is as it was.
 func (d *RawDelivery) Envelope() (shiplap.Envelope, error) {
 	return message.Envelope("queue", d.q.obj.Name, d.block, d.Body)
 }
@@ -141,7 +143,8 @@ func (q *Queue[T]) TryPutWith(v T, env shiplap.Envelope) error {
 	return q.encoded(v, func(b []byte) error { return q.raw.TryPutWith(b, env) })
 }
 
-// GetWith is Get of an element and its envelope. If either cannot be decoded, the error is an *UndecodableError.
+// GetWith is Get of an element and its envelope. If either cannot be decoded, the error is an
+// *UndecodableError.
 func (q *Queue[T]) GetWith(ctx context.Context) (v T, env shiplap.Envelope, err error) {
 	err = q.decoded(&v, func(dst []byte) (b []byte, err error) {
 		b, env, err = q.raw.GetWith(ctx, dst)

@@ -30,7 +30,8 @@ func sameEnvelope(t testing.TB, what string, got, want shiplap.Envelope, err err
 	}
 }
 
-// TestEnvelopes: what PutWith puts in front of a message comes out of each call that asks for it, and of no other.
+// TestEnvelopes: what PutWith puts in front of a message comes out of each call that asks for it, and of no
+// other.
 func TestEnvelopes(t *testing.T) {
 	for _, ack := range []bool{false, true} {
 		_, q := raw(t, &queue.Options{Capacity: 8192, Ack: ack})

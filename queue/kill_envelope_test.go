@@ -10,8 +10,8 @@ import (
 	"github.com/shiplap-ipc/shiplap/queue"
 )
 
-// traced is the envelope of what is there at first, and of what the victim puts. It takes 48 bytes: the third such message of
-// 200 bytes behind 17 plain ones goes over the end of the ring within its envelope.
+// traced is the envelope of what is there at first, and of what the victim puts. It takes 48 bytes: the third
+// such message of 200 bytes behind 17 plain ones goes over the end of the ring within its envelope.
 var traced = shiplap.Envelope{"trace": []byte("00-0af7651916cd43dd8448eb2")}
 
 var envelopeScenes = []*scene{
@@ -24,16 +24,20 @@ var envelopeScenes = []*scene{
 		op: now(func(v *victim) error { return v.noteTraced(v.q.GetWith(bg, nil)) }), recover: recovererGets, rgets: 1},
 	{name: "queue/TryGetWith", covers: []string{"queue.Raw.TryGetWith"}, env: true, fill: 4, gets: 1,
 		op: now(func(v *victim) error { return v.noteTraced(v.q.TryGetWith(nil)) })},
-	{name: "producer/PutWith", covers: []string{"queue.RawProducer.PutWith"}, env: true, fill: 2, puts: 1, holds: putting,
+	{name: "producer/PutWith", covers: []string{"queue.RawProducer.PutWith"},
+		env: true, fill: 2, puts: 1, holds: putting,
 		op:      produce(func(v *victim, p *queue.RawProducer) error { return p.PutWith(bg, v.one(), traced) }),
 		recover: recovererPuts, rputs: 1},
-	{name: "producer/TryPutWith", covers: []string{"queue.RawProducer.TryPutWith"}, env: true, fill: 2, puts: 1,
+	{name: "producer/TryPutWith", covers: []string{"queue.RawProducer.TryPutWith"},
+		env: true, fill: 2, puts: 1,
 		holds: putting,
 		op:    produce(func(v *victim, p *queue.RawProducer) error { return p.TryPutWith(v.one(), traced) })},
-	{name: "consumer/TryGetWith", covers: []string{"queue.RawConsumer.TryGetWith"}, env: true, fill: 3, gets: 1,
+	{name: "consumer/TryGetWith", covers: []string{"queue.RawConsumer.TryGetWith"},
+		env: true, fill: 3, gets: 1,
 		holds: taking,
 		op:    consume(func(v *victim, c *queue.RawConsumer) error { return v.noteTraced(c.TryGetWith(nil)) })},
-	{name: "consumer/GetWith over the end of the ring", covers: []string{"queue.RawConsumer.GetWith"}, env: true, shift: 19,
+	{name: "consumer/GetWith over the end of the ring", covers: []string{"queue.RawConsumer.GetWith"},
+		env: true, shift: 19,
 		fill: 3, gets: 1, holds: taking,
 		op: consume(func(v *victim, c *queue.RawConsumer) error { return v.noteTraced(c.GetWith(bg, nil)) })},
 }

@@ -9,7 +9,8 @@ import (
 	"github.com/shiplap-ipc/shiplap/internal/message"
 )
 
-// PublishWith is Publish of a message with an envelope, which whoever receives it with ReceiveWith gets to see.
+// PublishWith is Publish of a message with an envelope, which whoever receives it with ReceiveWith gets to
+// see.
 func (t *Raw) PublishWith(ctx context.Context, b []byte, env shiplap.Envelope) error {
 	block, err := message.Block("topic", t.obj.Name, env)
 	if err != nil {
@@ -58,8 +59,8 @@ func (p *RawPublisher) publishWith(put func() error) (err error) {
 	return err
 }
 
-// ReceiveWith is Receive of a message and its envelope, nil if it has none. If only the envelope cannot be decoded, the
-// error is an *UndecodableError, and the next call goes on behind the message.
+// ReceiveWith is Receive of a message and its envelope, nil if it has none. If only the envelope cannot be
+// decoded, the error is an *UndecodableError, and the next call goes on behind the message.
 func (s *RawSubscription) ReceiveWith(ctx context.Context, dst []byte) (msg []byte, env shiplap.Envelope, err error) {
 	return s.receiveWith(dst, func(block *[]byte) ([]byte, error) { return s.s.GetWith(ctx, dst, block) })
 }

@@ -434,14 +434,17 @@ var scenes = []*scene{
 		op: now(func(v *victim) error { return three(v.r.PublishMany(bg, v.msgs)) })},
 	{name: "topic/PublishMany, overwriting", overwrite: true, shift: 16, fill: 2, puts: 3,
 		op: now(func(v *victim) error { return three(v.r.PublishMany(bg, v.msgs)) })},
-	{name: "topic/PublishWith over the end of the ring", covers: []string{"topic.Raw.PublishWith"}, shift: 18, fill: 0, puts: 1,
+	{name: "topic/PublishWith over the end of the ring", covers: []string{"topic.Raw.PublishWith"},
+		shift: 18, fill: 0, puts: 1,
 		op: publishWith, recover: publish, rputs: 1},
 	{name: "topic/PublishWith, overwriting", overwrite: true, shift: 17, fill: 2, puts: 1, op: publishWith},
 	{name: "topic/TryPublishWith", covers: []string{"topic.Raw.TryPublishWith"}, fill: 2, puts: 1,
 		op: now(func(v *victim) error { return v.r.TryPublishWith(v.msgs[0], traced) })},
-	{name: "publisher/TryPublishWith", covers: []string{"topic.RawPublisher.TryPublishWith"}, fill: 2, puts: 1, holds: true,
+	{name: "publisher/TryPublishWith", covers: []string{"topic.RawPublisher.TryPublishWith"},
+		fill: 2, puts: 1, holds: true,
 		op: holding(func(v *victim, p *topic.RawPublisher) error { return p.TryPublishWith(v.msgs[0], traced) })},
-	{name: "publisher/PublishWith", covers: []string{"topic.RawPublisher.PublishWith"}, fill: 2, puts: 1, holds: true,
+	{name: "publisher/PublishWith", covers: []string{"topic.RawPublisher.PublishWith"},
+		fill: 2, puts: 1, holds: true,
 		op: holding(func(v *victim, p *topic.RawPublisher) error { return p.PublishWith(bg, v.msgs[0], traced) })},
 	{name: "topic/Publisher", covers: []string{"topic.Raw.Publisher"}, fill: 2,
 		op: now(func(v *victim) error {
@@ -475,12 +478,14 @@ var scenes = []*scene{
 		})},
 	{name: "subscription/TryReceive", covers: []string{"topic.RawSubscription.TryReceive"}, fill: 3, reads: true, gets: 1,
 		op: now(func(v *victim) error { return v.note(v.sub.TryReceive(v.buf)) })},
-	{name: "subscription/ReceiveWith", covers: []string{"topic.RawSubscription.ReceiveWith"}, fill: 3, reads: true, gets: 1,
+	{name: "subscription/ReceiveWith", covers: []string{"topic.RawSubscription.ReceiveWith"},
+		fill: 3, reads: true, gets: 1,
 		op: now(func(v *victim) error {
 			b, _, err := v.sub.ReceiveWith(bg, v.buf)
 			return v.note(b, err)
 		})},
-	{name: "subscription/TryReceiveWith", covers: []string{"topic.RawSubscription.TryReceiveWith"}, fill: 3, reads: true,
+	{name: "subscription/TryReceiveWith", covers: []string{"topic.RawSubscription.TryReceiveWith"},
+		fill: 3, reads: true,
 		gets: 1, op: now(func(v *victim) error {
 			b, _, err := v.sub.TryReceiveWith(v.buf)
 			return v.note(b, err)

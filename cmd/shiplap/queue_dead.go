@@ -52,7 +52,7 @@ type letter struct {
 	Count   int             `json:"count"`            // how often it was handed out as a dead letter
 	Holder  int             `json:"holder,omitempty"` // pid
 	Message json.RawMessage `json:"message,omitempty"`
-	Base64  []byte          `json:"message_base64,omitempty"` // in place of what is no text, or none of the type
+	Base64  []byte          `json:"message_base64,omitempty"` // of what is no text, or none of the type
 	envelopeText
 	text string // for people
 }
@@ -154,7 +154,8 @@ type settler struct {
 }
 
 // bind lets a command call f for each letter; q is the queue that it came from.
-func (s *settler) bind(at *place, cmd *cobra.Command, f func(ctx context.Context, q *queue.Raw, d *queue.RawDelivery) error) {
+func (s *settler) bind(at *place, cmd *cobra.Command,
+	f func(ctx context.Context, q *queue.Raw, d *queue.RawDelivery) error) {
 	cmd.Args, cmd.ValidArgsFunction = cobra.ExactArgs(1), first(at.names("queue"))
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if s.count < 1 {

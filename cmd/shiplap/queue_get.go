@@ -148,7 +148,8 @@ func (g *getter) add(msg []byte) {
 	g.left--
 }
 
-// addObject adds a message and its envelope as an object of JSON, with the error if the envelope cannot be decoded.
+// addObject adds a message and its envelope as an object of JSON, with the error if the envelope cannot be
+// decoded.
 func (g *getter) addObject(msg []byte, env shiplap.Envelope, wrong error) error {
 	if wrong != nil && g.wrong == nil {
 		g.wrong = exitError{fmt.Errorf("message %d: %w", g.n+1, wrong), exitFailure,
@@ -164,10 +165,12 @@ func (g *getter) addObject(msg []byte, env shiplap.Envelope, wrong error) error 
 // enveloped takes one message with its envelope, and then what is there, until that is enough to be written.
 func (g *getter) enveloped(ctx context.Context) error {
 	try := func() error { return g.takeObject(g.q.TryGetWith(nil)) }
-	err := g.either(ctx, try, func(wait context.Context) error { return g.takeObject(g.q.GetWith(wait, nil)) })
+	take := func(wait context.Context) error { return g.takeObject(g.q.GetWith(wait, nil)) }
+	err := g.either(ctx, try, take)
 	for n := 1; err == nil && n < getBatch && g.left > 0 && len(g.buf) < bufTarget; n++ {
-		if err = try(); !g.noWait && isAny(err, shiplap.ErrEmpty, shiplap.ErrBusy) {
-			return nil
+		err = now(ctx, try)
+		if !g.noWait && isAny(err, shiplap.ErrEmpty, shiplap.ErrBusy) {
+			return nil // the next one is waited for
 		}
 	}
 	return err

@@ -19,9 +19,9 @@ const (
 	MostBytes  = 64 << 10 // of the block
 )
 
-// A block is a multiple of 8 bytes, little-endian: its length (u32), the number of entries (u32), and for each
-// entry the length of its value (u32), the length of its key (u16), the key and the value, sorted by keys; then
-// padding.
+// A block is a multiple of 8 bytes, little-endian: its length (u32), the number of entries (u32), and for
+// each entry the length of its value (u32), the length of its key (u16), the key and the value, sorted by
+// keys; then padding.
 const (
 	headSize  = 8
 	entrySize = 6

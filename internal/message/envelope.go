@@ -7,7 +7,8 @@ import (
 	"github.com/shiplap-ipc/shiplap/internal/envelope"
 )
 
-// Envelope decodes the block that stood in front of a message. Its error is about this one message, and carries it.
+// Envelope decodes the block that stood in front of a message. Its error is about this one message, and
+// carries it.
 func Envelope(kind, name string, block, body []byte) (map[string][]byte, error) {
 	env, err := envelope.Decode(block)
 	if err != nil {

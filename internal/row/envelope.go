@@ -7,8 +7,9 @@ import (
 	"github.com/shiplap-ipc/shiplap/internal/envelope"
 )
 
-// A record whose header says so has an envelope: its payload begins with a block that tells its own length, and the
-// body is what follows. The fast paths know only plain records, and leave the others to the slow ones.
+// A record whose header says so has an envelope: its payload begins with a block that tells its own length,
+// and the body is what follows. The fast paths know only plain records, and leave the others to the slow
+// ones.
 
 // parts is how long the parts of a record's payload are.
 type parts struct {
@@ -38,7 +39,8 @@ func (r *Row) body(pos uint64, p parts) []byte {
 	return r.view(pos+r.head+uint64(p.block), int(p.body))
 }
 
-// copyBlock sets *block to a copy of the envelope of the record at pos, empty if it has none. block may be nil.
+// copyBlock sets *block to a copy of the envelope of the record at pos, empty if it has none. block may be
+// nil.
 func (r *Row) copyBlock(block *[]byte, pos uint64, p parts) {
 	if block == nil {
 		return
@@ -48,8 +50,8 @@ func (r *Row) copyBlock(block *[]byte, pos uint64, p parts) {
 	}
 }
 
-// PutWith is Put of a message with an envelope, whose block has a multiple of 8 bytes, or none. The block is no longer
-// the caller's.
+// PutWith is Put of a message with an envelope, whose block has a multiple of 8 bytes, or none. The block is
+// no longer the caller's.
 func (r *Row) PutWith(ctx context.Context, block, b []byte) error {
 	if len(block) == 0 {
 		return r.Put(ctx, b)

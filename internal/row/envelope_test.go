@@ -34,7 +34,8 @@ func wanted(t testing.TB, i, n int, b, got []byte) {
 	}
 }
 
-// TestEnvelopes puts and takes messages with and without envelopes in each way there is, round the end of the area.
+// TestEnvelopes puts and takes messages with and without envelopes in each way there is, round the end of the
+// area.
 func TestEnvelopes(t *testing.T) {
 	for _, ack := range []bool{false, true} {
 		w := newWorld(MinArea, ack)
@@ -234,7 +235,8 @@ func TestTopicEnvelopes(t *testing.T) {
 	}
 }
 
-// TestCorruptEnvelope: a block whose length cannot be is as a header that cannot be, for all who read the record.
+// TestCorruptEnvelope: a block whose length cannot be is as a header that cannot be, for all who read the
+// record.
 func TestCorruptEnvelope(t *testing.T) {
 	for _, first := range []uint64{0, 4, 12, 16, 1 << 31, 1<<32 - 8} {
 		for what, read := range map[string]func(t *testing.T) error{

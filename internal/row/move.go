@@ -7,12 +7,13 @@ import (
 	"github.com/shiplap-ipc/shiplap/internal/mem"
 )
 
-// A move takes a record out of a queue with acknowledgement, the source, and puts it into another queue, the target, as one
-// step: whenever a process dies, the record is in exactly one of the two. The commit point is that of the put.
+// A move takes a record out of a queue with acknowledgement, the source, and puts it into another queue, the
+// target, as one step: whenever a process dies, the record is in exactly one of the two. The commit point is
+// that of the put.
 //
-// The mover has the consumer lock of the source, and within the move the producer lock of the target, which it only
-// tries. It leaves two notes: in the source the word "moving", that a move of the record has begun; in the target an
-// entry of the table of moves, which says where in the target the record will stand.
+// The mover has the consumer lock of the source, and within the move the producer lock of the target, which
+// it only tries. It leaves two notes: in the source the word "moving", that a move of the record has begun;
+// in the target an entry of the table of moves, which says where in the target the record will stand.
 //
 //	entry   meaning                          ends
 //	free    no move, or nothing was put      –
@@ -20,8 +21,8 @@ import (
 //	                                         the target has an end behind that place, else free
 //	arrived the record is in the target      free, once the record is done in the source
 //
-// "begun" is never met by somebody who puts: the mover makes "seen" odd first, and a producer that finds it odd looks at
-// the entries before it puts anything, for afterwards the end would say nothing.
+// "begun" is never met by somebody who puts: the mover makes "seen" odd first, and a producer that finds it
+// odd looks at the entries before it puts anything, for afterwards the end would say nothing.
 //
 //	the mover dies                           what the next one does
 //	before "moving"                          nothing happened
@@ -29,8 +30,8 @@ import (
 //	after the commit                         the entry is arrived: the record becomes done, the entry free, "moving" goes
 //	after the record is done                 the entry becomes free, "moving" goes
 //
-// The next one is whoever gets the consumer lock of the source; until the target can be looked at, which it may not be
-// at once, nobody gets the record.
+// The next one is whoever gets the consumer lock of the source; until the target can be looked at, which it
+// may not be at once, nobody gets the record.
 const (
 	moveFree    = 0
 	moveBegun   = 1
@@ -41,8 +42,8 @@ const (
 	moveAt    = 16 // u64 the position of the record in the target
 	moveState = 24 // u64
 
-	// MoveSize is the size of an entry, Moves the number of entries: of sources that can be in the middle of a move to one
-	// target, by a living mover or a dead one.
+	// MoveSize is the size of an entry, Moves the number of entries: of sources that can be in the middle of
+	// a move to one target, by a living mover or a dead one.
 	MoveSize = 32
 	Moves    = 32
 )
@@ -107,9 +108,9 @@ func (p *Producer) settleMoves() {
 	p.r.seen.StoreRelease(p.freed)
 }
 
-// arrive puts a record of another queue. It does not wait: errs.ErrBusy if somebody has the producer lock, errs.ErrFull
-// if there is no room now. It is told of a record that has arrived before. bits are those of the record's header that
-// the payload is told by.
+// arrive puts a record of another queue. It does not wait: errs.ErrBusy if somebody has the producer lock,
+// errs.ErrFull if there is no room now. It is told of a record that has arrived before. bits are those of the
+// record's header that the payload is told by.
 func (q *Queue) arrive(from, pos, bits uint64, payload []byte) error {
 	if err := q.Fits(len(payload)); err != nil {
 		return err
@@ -182,13 +183,14 @@ type mover struct {
 	moving, buried, dropped *mem.U64
 	worn                    *mem.U32
 
-	// Prepare is called before a record is leased, outside of the locks: it has at hand what Bury and Reach need.
+	// Prepare is called before a record is leased, outside of the locks: it has at hand what Bury and Reach
+	// need.
 	Prepare func()
-	// Bury calls move with the place where a record goes that was handed out as often as it may be, and returns its error; or
-	// another, if that place cannot be had now. Without Bury such records are dropped.
+	// Bury calls move with the place where a record goes that was handed out as often as it may be, and
+	// returns its error; or another, if that place cannot be had now. Without Bury such records are dropped.
 	Bury func(move func(Target) error) error
-	// Reach calls look with the target of a move that a dead process left; without a queue if that is gone. It returns an error
-	// if the target cannot be had now, and what look returned otherwise.
+	// Reach calls look with the target of a move that a dead process left; without a queue if that is gone.
+	// It returns an error if the target cannot be had now, and what look returned otherwise.
 	Reach func(name string, id uint64, look func(Target) error) error
 }
 
@@ -226,8 +228,8 @@ func (l *leasing) move(pos, h uint64, to Target) error {
 	return nil
 }
 
-// finish ends a move that a dead process left, or one in which the memory faulted. If the target cannot be looked at now, the
-// move stays where it is.
+// finish ends a move that a dead process left, or one in which the memory faulted. If the target cannot be
+// looked at now, the move stays where it is.
 func (l *leasing) finish() error {
 	q := l.q
 	m := q.moving.Load()

@@ -35,8 +35,8 @@ type Subscriber struct {
 // joinTries bounds how often somebody who joins is outrun by publishers.
 const joinTries = 10_000
 
-// Subscribe takes a slot. It reads what is published from now on, and before that the last messages, as many of them as
-// are still there.
+// Subscribe takes a slot. It reads what is published from now on, and before that the last messages, as many
+// of them as are still there.
 func (t *Topic) Subscribe(last uint64) (*Subscriber, error) {
 	if err := t.check(false); err != nil {
 		return nil, err
@@ -124,8 +124,8 @@ func (s *Subscriber) advance(pos, number uint64) {
 // Leave gives the slot back.
 func (s *Subscriber) Leave() { s.t.free(s.slot) }
 
-// TakeNow is Take for the frequent case: there is a message, and nothing is out of the ordinary. Otherwise it does
-// nothing and returns false.
+// TakeNow is Take for the frequent case: there is a message, and nothing is out of the ordinary. Otherwise it
+// does nothing and returns false.
 func (s *Subscriber) TakeNow(dst []byte) ([]byte, bool) {
 	t := s.t
 	pos := s.pos
@@ -156,8 +156,8 @@ func (s *Subscriber) TakeNow(dst []byte) ([]byte, bool) {
 }
 
 // Take appends the next message to dst; errs.ErrEmpty when there is none, Lagged when the next ones are gone,
-// errs.ErrTooLarge for one that is longer than this view accepts, which is passed over. *block becomes a copy of its
-// envelope, if block is not nil.
+// errs.ErrTooLarge for one that is longer than this view accepts, which is passed over. *block becomes a copy
+// of its envelope, if block is not nil.
 func (s *Subscriber) Take(dst []byte, block *[]byte) ([]byte, error) {
 	t := s.t
 	if err := t.check(false); err != nil {
@@ -200,8 +200,8 @@ func (s *Subscriber) Take(dst []byte, block *[]byte) ([]byte, error) {
 	return msg, nil
 }
 
-// copyParts appends the body of the record at pos to dst. Of one that was overwritten meanwhile, what it returns is
-// worth nothing, and so is its error.
+// copyParts appends the body of the record at pos to dst. Of one that was overwritten meanwhile, what it
+// returns is worth nothing, and so is its error.
 func (t *Topic) copyParts(dst []byte, block *[]byte, pos, h uint64) ([]byte, error) {
 	rec, err := t.parts(pos, h)
 	if err != nil {
