@@ -1,10 +1,12 @@
 package queue_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -99,8 +101,8 @@ func (s *deadScene) setup(t *killtest.Trial) (any, error) {
 	if w.q, err = queue.CreateRaw(d, "q", opt); err != nil {
 		return nil, err
 	}
-	for i := range 3 {
-		err = errors.Join(err, w.q.TryPut(message(1+i, 200)))
+	for i := range deadFirst {
+		err = errors.Join(err, w.q.TryPutWith(message(1+i, 200), traced))
 		w.put[1+i]++
 	}
 	if s.worn {
@@ -108,6 +110,9 @@ func (s *deadScene) setup(t *killtest.Trial) (any, error) {
 	}
 	return w, err
 }
+
+// deadFirst is how many messages are there at first. They have envelopes, which move along.
+const deadFirst = 3
 
 // wear has the first message handed out as often as it may be, while the dead letters cannot be had.
 func (w *deadWorld) wear() error {
@@ -130,7 +135,11 @@ func (w *deadWorld) take(q *queue.Raw) error {
 	}
 	i, err := number(d.Body)
 	w.took[i]++
-	return errors.Join(err, d.Ack())
+	env, wrong := d.Envelope()
+	if i <= deadFirst && !maps.EqualFunc(env, traced, bytes.Equal) || i > deadFirst && env != nil {
+		wrong = errors.Join(wrong, fmt.Errorf("message %d has the envelope %v", i, env))
+	}
+	return errors.Join(err, wrong, d.Ack())
 }
 
 func (w *deadWorld) tryPut(q *queue.Raw, i int) error {
@@ -184,7 +193,7 @@ func (s *deadScene) check(t *killtest.Trial, state any) error {
 	if t.Mode == killtest.Recover { // the recoverer may have taken one for good, and may not have come to tell
 		acked = 1
 	}
-	if len(missing) > acked || len(missing) == 1 && (missing[0] > 3 || w.took[missing[0]] > 0) || len(w.took)+len(missing) != len(w.put) {
+	if len(missing) > acked || len(missing) == 1 && (missing[0] > deadFirst || w.took[missing[0]] > 0) || len(w.took)+len(missing) != len(w.put) {
 		return fmt.Errorf("put %v, came %v", w.put, w.took)
 	}
 	return errors.Join(w.noMove("q"), w.noMove("dead"), tidy(w.d, "q", "dead"))
