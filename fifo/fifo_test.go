@@ -380,6 +380,8 @@ func TestSilentWriter(t *testing.T) {
 			r, err := fifo.OpenReader(bg, path)
 			if err != nil {
 				t.Error(err)
+				close(opened)
+				return
 			}
 			opened <- r
 		}()
@@ -392,6 +394,9 @@ func TestSilentWriter(t *testing.T) {
 			ok(t, w.Close())
 		}
 		r := <-opened
+		if r == nil {
+			return
+		}
 		if !leaves {
 			ok(t, w.Close())
 		}

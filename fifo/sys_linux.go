@@ -175,22 +175,24 @@ func (n *node) opens() (*os.File, error) {
 // memory that cannot be written: with data there that fails before anything is taken, and without data read(2) still
 // tells "nothing yet" from "nobody writes". tee(2) would tell as well, but needs two descriptors more.
 func hasWriter(fd int) (bool, error) {
-	if events, err := poll(fd, unix.POLLIN); err != nil || events != 0 { // data, or a writer came and went
-		return err == nil, err
-	}
 	page, err := unix.Mmap(-1, 0, os.Getpagesize(), unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
 	if err != nil {
 		return false, os.NewSyscallError("mmap", err)
 	}
 	defer unix.Munmap(page)
 	for {
-		switch _, err := unix.Read(fd, page[:1]); err {
-		case unix.EAGAIN, unix.EFAULT:
+		n, err := unix.Read(fd, page[:1])
+		switch {
+		case err == unix.EAGAIN, err == unix.EFAULT:
 			return true, nil
-		case unix.EINTR:
-		default:
-			return false, err // without an error: nobody writes
+		case err == unix.EINTR:
+			continue
+		case n == 0 && err == nil: // nobody writes now
+			// Asked after the read: a writer may have come and gone in between.
+			events, err := poll(fd, unix.POLLIN)
+			return events != 0, err
 		}
+		return false, err
 	}
 }
 
