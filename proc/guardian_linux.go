@@ -108,6 +108,8 @@ func (g *guardian) obey(o order, files []*os.File) {
 			k.aborted = true
 			if k == g.forking {
 				go g.giveUp(k)
+			} else { // it may wait for long until it were its turn
+				g.failed(k, unix.ECANCELED)
 			}
 		}
 	case orderBye:

@@ -15,7 +15,7 @@ import (
 // An exec can hang for as long as the file system likes: on a network, under a lease. So processes are
 // started by a thread of their own, one after the other (the runtime has a lock around fork and exec),
 // outside of the guardian's mutex: signals, stops, and the end of all when the manager dies do not wait
-// for it. Other starts do, until it is through or given up.
+// for it. Other starts do, until it is through or given up; given up themselves they do not wait any longer.
 
 // starter is what a guardian starts processes with.
 type starter struct {
@@ -62,8 +62,12 @@ func (g *guardian) startAll() {
 func (g *guardian) start(s *startOrder) {
 	k := s.kid
 	g.mu.Lock()
+	if k.aborted { // and answered
+		g.mu.Unlock()
+		return
+	}
 	k.ooms = g.ooms.read()
-	void := k.aborted || g.ending
+	void := g.ending
 	if !void {
 		g.forking = k
 	}
@@ -75,22 +79,29 @@ func (g *guardian) start(s *startOrder) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.forking = nil
-	delete(g.coming, k.id)
-	g.some.Broadcast()
 	if err != nil {
 		errno, ok := err.(syscall.Errno)
 		if !ok {
 			errno = syscall.EINVAL
 		}
-		g.report(report{Kind: reportStarted, ID: k.id, Errno: int(errno)})
+		g.failed(k, errno)
 		return
 	}
+	delete(g.coming, k.id)
+	g.some.Broadcast()
 	k.pid = pid
 	g.kids[pid], g.byID[k.id] = k, k
 	g.report(report{Kind: reportStarted, ID: k.id, Pid: pid})
 	if g.ending {
 		k.signal(unix.SIGKILL)
 	}
+}
+
+// failed answers that nothing was started; under mu.
+func (g *guardian) failed(k *kid, errno syscall.Errno) {
+	delete(g.coming, k.id)
+	g.some.Broadcast()
+	g.report(report{Kind: reportStarted, ID: k.id, Errno: int(errno)})
 }
 
 func (g *guardian) fork(s *startOrder) (pid int, err error) {

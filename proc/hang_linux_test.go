@@ -60,6 +60,14 @@ func guardianOf(t *testing.T, manager int) int {
 	return 0
 }
 
+// descriptors is how many a process has open.
+func descriptors(t *testing.T, pid int) int {
+	t.Helper()
+	all, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
+	ok(t, err)
+	return len(all)
+}
+
 // An exec that hangs holds up neither signals to others, nor their stops, nor its own.
 func TestExecHangs(t *testing.T) {
 	b := manage(t, nil)
@@ -82,7 +90,11 @@ func TestExecHangs(t *testing.T) {
 	defer cancel()
 	ok(t, b.Stop(short, "stopped"))
 	// What is started meanwhile waits, and can be stopped, too.
+	before := descriptors(t, guardian)
 	go func() { hung <- b.Start(limit(t), "behind") }()
+	if !eventually(func() bool { return descriptors(t, guardian) > before }) {
+		t.Fatal("the guardian is not told to start it")
+	}
 	ok(t, b.Stop(short, "behind"))
 	ok(t, b.Stop(short, "hangs"))
 	for range 2 {
