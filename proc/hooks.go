@@ -43,7 +43,8 @@ func (m *Manager) OnAfterRestart(f func(name string)) { hook(m, &m.hooks.afterRe
 // exited with code 0 and its policy leaves it at that.
 func (m *Manager) OnUnexpectedExit(f func(name string, exit Exit)) { hook(m, &m.hooks.unexpected, f) }
 
-// OnEvent registers a function that gets every event.
+// OnEvent registers a function that gets every event. Those of a process come in order; that one is done may come after
+// the start of another one that waited for it.
 func (m *Manager) OnEvent(f func(Event)) { hook(m, &m.hooks.event, f) }
 
 func hook[F any](m *Manager, to *[]F, f F) {
