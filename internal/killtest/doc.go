@@ -43,7 +43,7 @@
 // from the commit. Passes are made until two in a row went the same way, which must be that of most victims.
 //
 // A quick run, which neither CI nor the environment asked to be thorough (see Thorough), thins the effects, too,
-// and makes a single pass, so that go test ends within minutes.
+// and makes a single pass, so that go test ends within minutes. It tries fewer still if its results are not kept.
 //
 // Positioning uses a hardware breakpoint on an instruction near the wanted one, whose n-th execution the recording
 // knows, and single steps from there; where there are no hardware breakpoints, single steps all the way. A trial

@@ -79,6 +79,9 @@ func (o Options) withDefaults(s *Scenario) Options {
 	if o.Timeout == 0 {
 		o.Timeout = 20 * time.Second
 	}
+	if o.sample = 16; o.quick && coveragePath() == "" {
+		o.sample = 6 // somebody waits, and nothing is kept
+	}
 	if o.Dir == "" {
 		o.Dir = os.TempDir()
 		if st, err := os.Stat("/dev/shm"); err == nil && st.IsDir() {
@@ -251,7 +254,7 @@ func (e *explorer) recoverPoints(first *trace) (points, others []point, err erro
 	return points, others, nil
 }
 
-// cover tries all of points, in a quick run at least 16 of them, and of the others as many as fit into the budget.
+// cover tries all of points, in a quick run at least a sample of them, and of the others as many as fit into the budget.
 func (e *explorer) cover(points, others []point, budget time.Duration) error {
 	start, done := time.Now(), 0
 	try := func(points []point) error {
@@ -263,7 +266,7 @@ func (e *explorer) cover(points, others []point, budget time.Duration) error {
 	effectStride := 1
 	if e.opt.quick {
 		var sample []point
-		sample, points = split(points, 16)
+		sample, points = split(points, e.opt.sample)
 		if err := try(sample); err != nil {
 			return err
 		}
@@ -277,9 +280,9 @@ func (e *explorer) cover(points, others []point, budget time.Duration) error {
 		stride = 1
 	}
 	if stride == 0 {
-		if done < 32 { // too few to tell what a trial costs
+		if done < 2*e.opt.sample { // too few to tell what a trial costs
 			var sample []point
-			sample, others = split(others, 32)
+			sample, others = split(others, 2*e.opt.sample)
 			if err := try(sample); err != nil {
 				return err
 			}

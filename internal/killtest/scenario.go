@@ -120,6 +120,7 @@ type Options struct {
 	NoBreakpoints bool // position by single steps alone
 
 	full, quick bool // SHIPLAP_KILL_FULL; not Thorough, or -short
+	sample      int  // how many trials tell what one costs
 }
 
 // Violation is one trial that ended badly.
